@@ -1,0 +1,1 @@
+"""Find writing on photographs of metal and take it away."""

@@ -1,0 +1,1 @@
+"""Datasets on disk: images in and out, splits, lineage, mixing."""

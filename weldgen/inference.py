@@ -1,0 +1,124 @@
+"""Run an ONNX network: OpenVINO on CPUs, ONNX Runtime for CUDA, TensorRT and as the floor."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.errors import BackendError
+from weldgen.runtime import cpu_count
+
+Array = npt.NDArray[Any]
+
+RUNTIMES = ("openvino", "onnxruntime")
+
+
+class Network:
+    """A loaded ONNX network.
+
+    Args:
+        model: Path or bytes of the ONNX file.
+        runtime: `auto`, `openvino` or `onnxruntime`. `auto` is OpenVINO on a CPU, ONNX Runtime on a GPU.
+        device: `cpu` or `cuda`.
+        precision: `fp32`, or `bf16` to let OpenVINO use bfloat16 where the CPU has it.
+        threads: CPU threads, 0 for all cores.
+
+    Raises:
+        BackendError: The runtime is missing or cannot read the network.
+    """
+
+    def __init__(
+        self,
+        model: Path | bytes,
+        *,
+        runtime: str = "auto",
+        device: str = "cpu",
+        precision: str = "fp32",
+        threads: int = 0,
+    ) -> None:
+        if runtime == "auto":
+            present = importlib.util.find_spec("openvino") is not None
+            runtime = "openvino" if present and device == "cpu" else "onnxruntime"
+        if runtime not in RUNTIMES:
+            raise BackendError(f"runtime '{runtime}' is not known; accepted: auto, {', '.join(RUNTIMES)}")
+        self.runtime = runtime
+        self.precision = precision
+        threads = threads or cpu_count()
+        name = model.name if isinstance(model, Path) else "the network"
+        try:
+            if runtime == "openvino":
+                self._run = _OpenVino(model, precision, threads)
+            else:
+                self._run = _OnnxRuntime(model, device, threads)
+        except ImportError as error:
+            raise BackendError(f"{runtime} is not installed: {error}", f"pip install {runtime}") from error
+        except Exception as error:  # both runtimes raise bare RuntimeErrors of their own
+            raise BackendError(f"{name} cannot be loaded by {runtime}: {error}") from error
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the inputs, in order."""
+        return self._run.input_names
+
+    def __call__(self, inputs: Mapping[str, Array] | Array) -> list[Array]:
+        """Run the network.
+
+        Args:
+            inputs: Arrays by input name, or the one array of a network with one input.
+
+        Returns:
+            The outputs in the network's order.
+        """
+        if isinstance(inputs, np.ndarray):
+            inputs = {self.input_names[0]: inputs}
+        return self._run(inputs)
+
+
+class _OpenVino:
+    def __init__(self, model: Path | bytes, precision: str, threads: int) -> None:
+        import openvino
+
+        core = openvino.Core()
+        settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
+        if precision == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            settings["INFERENCE_PRECISION_HINT"] = "bf16"
+        else:
+            settings["INFERENCE_PRECISION_HINT"] = "f32"
+        source = str(model) if isinstance(model, Path) else model
+        self._compiled = core.compile_model(core.read_model(source), "CPU", settings)
+        self.input_names = [port.get_any_name() for port in self._compiled.inputs]
+
+    def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
+        result = self._compiled(dict(inputs))
+        return [np.array(result[port]) for port in self._compiled.outputs]
+
+
+class _OnnxRuntime:
+    def __init__(self, model: Path | bytes, device: str, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        providers = _providers(onnxruntime.get_available_providers(), device)
+        source = str(model) if isinstance(model, Path) else model
+        self._session = onnxruntime.InferenceSession(source, options, providers=providers)
+        self.input_names = [port.name for port in self._session.get_inputs()]
+
+    def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:
+        return list(self._session.run(None, dict(inputs)))
+
+
+def _providers(available: Sequence[str], device: str) -> list[str]:
+    wanted = [] if device == "cpu" else ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+    if wanted and not set(wanted) & set(available):
+        raise BackendError(
+            f"device '{device}' was asked for, but this ONNX Runtime has only {', '.join(available)}",
+            "pip install onnxruntime-gpu, or use --device cpu",
+        )
+    return [provider for provider in [*wanted, "CPUExecutionProvider"] if provider in available]

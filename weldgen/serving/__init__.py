@@ -1,0 +1,1 @@
+"""Use an exported classifier without torch."""

@@ -1,0 +1,1 @@
+"""Make synthetic welds and check them."""

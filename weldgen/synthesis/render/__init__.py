@@ -1,0 +1,1 @@
+"""A physically based weld renderer: height field, materials, light, markings."""
