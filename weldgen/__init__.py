@@ -14,7 +14,7 @@ __all__ = ["WeldClassifierInference", "__version__"]
 def __getattr__(name: str) -> object:
     # Imported on first use, so that `weldgen --help` loads neither NumPy nor a runtime.
     if name == "WeldClassifierInference":
-        from weldgen.serving.predictor import WeldClassifierInference  # noqa: PLC0415
+        from weldgen.serving.predictor import WeldClassifierInference
 
         return WeldClassifierInference
     raise AttributeError(f"module 'weldgen' has no attribute {name!r}")

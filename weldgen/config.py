@@ -14,15 +14,12 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from weldgen.errors import ConfigError
 from weldgen.runtime import resource_dir
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 PROJECT_FILE = "weldgen.yaml"
 
@@ -71,7 +68,7 @@ def load_config(  # noqa: PLR0913 - the five layers of the composition, by name
     from omegaconf import OmegaConf
 
     project = project or Path()
-    merged = OmegaConf.create(_compose_file(resource_dir("configs") / f"{stage}.yaml"))
+    merged: Any = OmegaConf.create(_compose_file(resource_dir("configs") / f"{stage}.yaml"))
     for source, section in (
         (PROJECT_FILE, _section(project / PROJECT_FILE, stage, optional=True)),
         (f"preset '{preset}'", _section(find_preset(preset, project), stage) if preset else {}),
@@ -165,7 +162,7 @@ def _parse(overrides: Sequence[str]) -> list[tuple[str, Any]]:
     return parsed
 
 
-def _validate(stage: str, model: type[ConfigT], merged: DictConfig) -> ConfigT:
+def _validate(stage: str, model: type[ConfigT], merged: Any) -> ConfigT:
     from omegaconf import OmegaConf
 
     try:

@@ -51,10 +51,9 @@ class Network:
         threads = threads or cpu_count()
         name = model.name if isinstance(model, Path) else "the network"
         try:
-            if runtime == "openvino":
-                self._run = _OpenVino(model, precision, threads)
-            else:
-                self._run = _OnnxRuntime(model, device, threads)
+            self._run: _OpenVino | _OnnxRuntime = (
+                _OpenVino(model, precision, threads) if runtime == "openvino" else _OnnxRuntime(model, device, threads)
+            )
         except ImportError as error:
             raise BackendError(f"{runtime} is not installed: {error}", f"pip install {runtime}") from error
         except Exception as error:  # both runtimes raise bare RuntimeErrors of their own

@@ -49,6 +49,11 @@ class Summary:
     skipped: bool = False
 
 
+def receipt_folder(out: Path) -> Path:
+    """Folder that holds the receipt of a result: itself, or the folder of a single file."""
+    return out if out.is_dir() else out.parent
+
+
 def fingerprint(path: Path) -> str:
     """Identity of an input's content: a file's hash, or that of all files in a folder with their relative paths.
 
@@ -64,6 +69,11 @@ def fingerprint(path: Path) -> str:
         and file.name not in (RECEIPT_NAME, "report.html")
     ]
     return content_hash("\n".join(lines).encode())
+
+
+def stage_key(stage: str, config: StageConfig, inputs: Mapping[str, Path]) -> str:
+    """`run_key` of a stage whose inputs lie on disk; an input that does not exist is left out."""
+    return run_key(stage, config, {name: fingerprint(path) for name, path in inputs.items() if path.exists()})
 
 
 def run_key(stage: str, config: StageConfig, inputs: Mapping[str, str]) -> str:

@@ -205,7 +205,8 @@ def check_lineage(dataset: Dataset) -> None:
         seen_ids[sample.id] = name
         if sample.origin not in ORIGINS or sample.split not in (*SPLITS, ""):
             raise DataError(
-                f"{where}: {name} has split '{sample.split}' and origin '{sample.origin}'; accepted: {SPLITS}, {ORIGINS}"
+                f"{where}: {name} has split '{sample.split}' and origin '{sample.origin}'",
+                f"accepted: {', '.join(SPLITS)}; {', '.join(ORIGINS)}",
             )
         if not dataset.path(sample).is_file():
             raise DataError(

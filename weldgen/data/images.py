@@ -8,7 +8,9 @@ quantisation tables, so that the untouched part does not lose a second generatio
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,8 +90,8 @@ def read_photo(path: Path) -> Photo:
                 "remove the file, or replace it by the full photo",
             )
         image_format = image.format or "PNG"
+        deep = _read_deep(path, image)  # first: reading EXIF data can decode a PNG and forget its raw mode
         options = _save_options(image)
-        deep = _read_deep(path, image)
         if deep is not None:
             native, mode = deep
         else:
@@ -164,8 +166,9 @@ def _plain_mode(image: Image.Image) -> Image.Image:
 
 def _save_options(image: Image.Image) -> dict[str, Any]:
     options = {key: image.info[key] for key in _KEPT_INFO if image.info.get(key) and key != "transparency"}
-    exif = image.getexif()
-    if len(exif):
+    if len(image.getexif()):
+        exif = Image.Exif()
+        exif.load(image.getexif().tobytes())
         exif.pop(ExifTags.Base.Orientation, None)  # the pixels are written upright
         options["exif"] = exif.tobytes()
     if image.format == "JPEG":
@@ -224,7 +227,22 @@ def _encode_deep(native: npt.NDArray[Any], like: Photo) -> bytes:
     done, data = cv2.imencode(".tif" if like.format == "TIFF" else ".png", np.ascontiguousarray(native[:, :, order]))
     if not done:
         raise DataError(f"a 16-bit {like.format} could not be encoded")
-    return bytes(data)
+    return _with_png_chunks(bytes(data), like.save_options) if like.format == "PNG" else bytes(data)
+
+
+def _with_png_chunks(data: bytes, options: Mapping[str, Any]) -> bytes:
+    """Put an ICC profile and EXIF data, which OpenCV does not write, behind a PNG's header."""
+    chunks = b""
+    if profile := options.get("icc_profile"):
+        chunks += _png_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))
+    if exif := options.get("exif"):
+        chunks += _png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    after_header = 8 + 25  # signature, then IHDR: length, name, 13 bytes, checksum
+    return data[:after_header] + chunks + data[after_header:]
+
+
+def _png_chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def _to_rgb(native: npt.NDArray[Any], mode: str) -> RGB:
@@ -236,7 +254,7 @@ def _to_rgb(native: npt.NDArray[Any], mode: str) -> RGB:
         shown = np.round(native[:, :, :-1] * alpha).astype(np.uint8)
         return np.ascontiguousarray(np.repeat(shown, 3, axis=2) if mode == "LA" else shown)
     if mode == "L":
-        return np.repeat(native[:, :, None], 3, axis=2)
+        return np.ascontiguousarray(np.repeat(native[:, :, None], 3, axis=2))
     if mode == "CMYK":
         return np.asarray(Image.fromarray(native, "CMYK").convert("RGB"))
     return np.ascontiguousarray(native)
@@ -244,7 +262,7 @@ def _to_rgb(native: npt.NDArray[Any], mode: str) -> RGB:
 
 def _from_rgb(pixels: RGB, like: Photo) -> npt.NDArray[Any]:
     """Edited pixels, (N, 3) uint8 RGB, as samples of the photo's own mode, (N,) or (N, C)."""
-    grey = np.round(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
+    grey: npt.NDArray[np.uint8] = np.round(pixels @ np.array([0.299, 0.587, 0.114])).astype(np.uint8)
     mode = like.mode
     if mode == "L":
         return grey

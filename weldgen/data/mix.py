@@ -15,7 +15,7 @@ from weldgen.data.dataset import Dataset, Sample, check_lineage
 from weldgen.data.split import SplitConfig, decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.errors import DataError
-from weldgen.receipts import Summary, fingerprint, finished, run_key, write_receipt
+from weldgen.receipts import Summary, finished, stage_key, write_receipt
 from weldgen.runtime import content_hash, derive_seed, track
 
 
@@ -44,8 +44,8 @@ def mix(real: Path, synthetic: Path, out: Path, config: MixConfig) -> Summary:
         DataError: A synthetic image was made from a validation or test photo, or has an unknown class.
     """
     started = time.monotonic()
-    inputs = {"real": real} | ({"synthetic": synthetic} if config.real_ratio < 1 else {})
-    key = run_key("mix", config, {name: fingerprint(path) for name, path in inputs.items() if path.exists()})
+    inputs = {"real": real, "synthetic": synthetic}
+    key = stage_key("mix", config, inputs)
     done = finished(out, key)
     if done:
         return done
@@ -91,8 +91,8 @@ def choose(photos: Dataset, made: Dataset, config: MixConfig) -> tuple[list[Samp
     if per_real < wanted - 1e-9:
         scarce = min((label for label, n in reals.items() if n), key=lambda label: len(supply[label]) / reals[label])
         notes.append(
-            f"class '{scarce}' has only {len(supply[scarce])} synthetic images: {1 / (1 + per_real):.0%} of the training "
-            f"images are real instead of {config.real_ratio:.0%}; weldgen synth with a larger --n mends it"
+            f"class '{scarce}' has only {len(supply[scarce])} synthetic images: {1 / (1 + per_real):.0%} of the "
+            f"training images are real instead of {config.real_ratio:.0%}; weldgen synth with a larger --n mends it"
         )
     largest = max(round(n * (1 + per_real)) for n in reals.values())
     chosen = []
@@ -140,7 +140,8 @@ def _plan(photos: Dataset, chosen: Sequence[Sample], made: Dataset, config: MixC
         name = _name_in_class(sample)
         target = f"{sample.split}/{sample.label}/{name}"
         if target in taken:
-            target = f"{sample.split}/{sample.label}/{PurePosixPath(name).with_name(f'{sample.id[:8]}_{PurePosixPath(name).name}')}"
+            renamed = PurePosixPath(name).with_name(f"{sample.id[:8]}_{PurePosixPath(name).name}")
+            target = f"{sample.split}/{sample.label}/{renamed}"
         taken.add(target)
         extra = {k: v for k, v in sample.extra.items() if k != KEY} | {"weight": round(own, 4)}
         plan.append((replace(sample, file_name=target, extra=extra), dataset.path(sample)))

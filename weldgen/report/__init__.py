@@ -1,1 +1,1 @@
-"""Self-contained HTML reports, one for each stage."""
+"""Self-contained HTML reports, one for each stage and one for a whole chain."""

@@ -1,0 +1,59 @@
+"""Fixtures that all rooms share: small rendered photos, no network, no user's cache."""
+
+from __future__ import annotations
+
+import os
+
+# Two cores shared by torch, OpenCV and OpenVINO: small tests are faster, and deterministic, on one thread each.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads the user's weights or reaches the network."""
+    monkeypatch.setenv("WELDGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("LAMA_MODEL", "MIGAN_MODEL"):
+        monkeypatch.delenv(name, raising=False)
+
+    def refuse(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            raise AssertionError(f"a test tried to reach {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def metal(seed: int, width: int = 96, height: int = 64) -> np.ndarray:
+    """A small brushed-metal image, (H, W, 3) uint8 RGB, different for each seed."""
+    rng = np.random.default_rng(seed)
+    lines = rng.normal(0, 12, (height, 1)) + rng.normal(0, 4, (height, width))
+    slope = np.linspace(-20, 20, width)[None] * rng.uniform(-1, 1)
+    blob_x, blob_y = rng.uniform(0.2, 0.8, 2)
+    y, x = np.mgrid[0:height, 0:width]
+    blob = 60 * np.exp(-(((x / width - blob_x) * 5) ** 2) - ((y / height - blob_y) * 5) ** 2)
+    grey = np.clip(130 + lines + slope + blob * rng.choice([-1, 1]), 0, 255)
+    return np.repeat(grey[:, :, None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.fixture
+def make_metal() -> Callable[..., np.ndarray]:
+    return metal
+
+
+@pytest.fixture
+def class_folder(tmp_path: Path) -> Path:
+    """`raw/{good,bad}` with eight photos each."""
+    root = tmp_path / "raw"
+    for number, label in enumerate(("bad", "good")):
+        (root / label).mkdir(parents=True)
+        for index in range(8):
+            Image.fromarray(metal(100 * number + index)).save(root / label / f"{index}.png")
+    return root

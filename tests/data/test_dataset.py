@@ -1,0 +1,104 @@
+"""Opening a dataset: plain folders, metadata and the rules of lineage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from PIL import Image
+
+from weldgen.data.dataset import Dataset, Sample
+from weldgen.errors import DataError
+
+
+def write_metadata(root, samples):
+    root.mkdir(parents=True, exist_ok=True)
+    for sample in samples:
+        path = root / sample.file_name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sample.id.encode())
+    (root / "metadata.jsonl").write_text("".join(json.dumps(s.record()) + "\n" for s in samples))
+    return root
+
+
+def sample(name, split="train", **more):
+    return Sample(f"{split}/good/{name}.png", more.pop("id", name), "good", split, **more)
+
+
+def test_a_plain_folder_is_a_dataset(class_folder):
+    (class_folder / "crack").mkdir()
+    dataset = Dataset.open(class_folder)
+    assert dataset.labels == ("bad", "crack", "good")
+    assert dataset.counts() == {"bad": 8, "crack": 0, "good": 8}
+    assert {(s.width, s.height) for s in dataset.samples} == {(96, 64)}
+    assert len({s.id for s in dataset.samples}) == 16
+
+
+def test_split_folders_of_other_tools_are_understood(class_folder, tmp_path):
+    root = tmp_path / "elsewhere"
+    for name in ("train", "valid", "test"):
+        shutil.copytree(class_folder, root / name)
+    dataset = Dataset.open(root)
+    assert dataset.labels == ("bad", "good")
+    assert {s.split for s in dataset.samples} == {"train", "val", "test"}
+
+
+def test_photos_in_the_root_have_no_class(class_folder, make_metal):
+    Image.fromarray(make_metal(77)).save(class_folder / "loose.png")
+    assert [s.file_name for s in Dataset.open(class_folder).select(label="")] == ["loose.png"]
+
+
+def test_copies_of_a_photo_keep_ids_of_their_own(class_folder):
+    shutil.copy(class_folder / "good" / "0.png", class_folder / "bad" / "copy.png")
+    ids = [s.id for s in Dataset.open(class_folder).samples]
+    assert len(ids) == len(set(ids)) == 17
+
+
+def test_bad_files_are_listed_and_the_rest_is_used(class_folder):
+    (class_folder / "good" / "note.jpg").write_text("not an image")
+    dataset = Dataset.open(class_folder)
+    assert [f.file for f in dataset.failures] == ["good/note.jpg"]
+    assert len(dataset.samples) == 16
+
+
+def test_metadata_round_trip_keeps_everything(tmp_path):
+    one = sample("a", parents=("p",), group="g", seed=7, width=3, height=2, extra={"defects": [{"kind": "crack"}]})
+    root = write_metadata(tmp_path / "set", [one])
+    assert Dataset.open(root).samples == (one,)
+
+
+def test_a_line_cut_short_by_an_interruption_is_left_out(tmp_path):
+    root = write_metadata(tmp_path / "set", [sample("a"), sample("b")])
+    with (root / "metadata.jsonl").open("a") as stream:
+        stream.write('{"file_name": "train/good/c')
+    assert len(Dataset.open(root).samples) == 2
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([sample("a"), sample("b", id="a")], "same id"),
+        ([sample("a", split="val", origin="synthetic")], "only real images"),
+        ([sample("a", split="test", origin="synthetic")], "only real images"),
+        ([sample("p", split="test"), sample("a", origin="synthetic", parents=("p",))], "made from a photo of 'test'"),
+        ([sample("a", group="g"), sample("b", split="val", group="g")], "two splits"),
+        ([sample("a", split="holdout")], "split 'holdout'"),
+    ],
+)
+def test_every_way_to_cheat_is_refused(tmp_path, samples, message):
+    root = write_metadata(tmp_path / "set", samples)
+    with pytest.raises(DataError, match=message):
+        Dataset.open(root)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    root = write_metadata(tmp_path / "set", [sample("a")])
+    (root / "train/good/a.png").unlink()
+    with pytest.raises(DataError, match=r"train/good/a\.png"):
+        Dataset.open(root)
+
+
+def test_an_empty_folder_says_what_is_expected(tmp_path):
+    with pytest.raises(DataError, match="<class>"):
+        Dataset.open(tmp_path)

@@ -1,0 +1,64 @@
+"""Splits are stratified, deterministic, and keep near-duplicates together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from weldgen.data.dataset import Dataset
+from weldgen.data.split import SplitConfig, decide_split
+from weldgen.errors import DataError
+
+
+def by_split(dataset):
+    return {split: sorted(s.file_name for s in dataset.select(split=split)) for split in ("train", "val", "test")}
+
+
+def test_every_class_gets_its_shares_and_the_result_repeats(class_folder):
+    dataset = Dataset.open(class_folder)
+    config = SplitConfig(val=0.25, test=0.25)
+    once, again = decide_split(dataset, config, 3), decide_split(dataset, config, 3)
+    assert once == again
+    for label in ("good", "bad"):
+        assert [len(once.select(split=s, label=label)) for s in ("train", "val", "test")] == [4, 2, 2]
+    assert by_split(decide_split(dataset, config, 4)) != by_split(once)
+
+
+def test_near_duplicates_and_name_patterns_stay_together(class_folder, make_metal):
+    for index in range(6):  # six exposures of one plate
+        brighter = np.clip(make_metal(900).astype(int) + 3 * index, 0, 255).astype(np.uint8)
+        Image.fromarray(brighter).save(class_folder / "good" / f"plate_{index}.png")
+    for index in range(4):
+        Image.fromarray(make_metal(950 + index)).save(class_folder / "bad" / f"p7__{index}.png")
+    split = decide_split(Dataset.open(class_folder), SplitConfig(val=0.3, test=0.3, group_pattern="^(.+?)__"), 0)
+    assert len({s.split for s in split.samples if "plate_" in s.file_name}) == 1
+    assert len({s.group for s in split.samples if "plate_" in s.file_name}) == 1
+    assert len({s.split for s in split.samples if "p7__" in s.file_name}) == 1
+
+
+def test_a_class_of_two_trains_whole(class_folder):
+    for index in range(2, 8):
+        (class_folder / "bad" / f"{index}.png").unlink()
+    split = decide_split(Dataset.open(class_folder), SplitConfig(), 0)
+    assert {s.split for s in split.select(label="bad")} == {"train"}
+    assert {s.split for s in split.select(label="good")} == {"train", "val", "test"}
+
+
+def test_what_was_decided_before_stays(class_folder, make_metal):
+    first = decide_split(Dataset.open(class_folder), SplitConfig(), 0)
+    fixed = {s.id: s.split for s in first.samples}
+    for index in range(8):
+        Image.fromarray(make_metal(500 + index)).save(class_folder / "good" / f"new{index}.png")
+    grown = decide_split(Dataset.open(class_folder), SplitConfig(), 99, fixed)
+    assert all(fixed.get(s.id, s.split) == s.split for s in grown.samples)
+    assert len(grown.select(split="test", label="good")) == 2
+
+
+def test_duplicates_that_lie_in_two_splits_already_are_refused(class_folder, make_metal):
+    for index in (0, 1):
+        Image.fromarray(make_metal(900) + np.uint8(index)).save(class_folder / "good" / f"twin{index}.png")
+    dataset = Dataset.open(class_folder)
+    twins = [s.id for s in dataset.samples if "twin" in s.file_name]
+    with pytest.raises(DataError, match="near-duplicates"):
+        decide_split(dataset, SplitConfig(), 0, {twins[0]: "train", twins[1]: "test"})

@@ -1,0 +1,144 @@
+"""The stages: name -> function, configuration, folders and report. The only table of them.
+
+Functions are given as `module:name` and imported when they run, so that `--help` and `--dry-run` load no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from weldgen.config import StageConfig
+from weldgen.errors import PipelineError
+from weldgen.receipts import Summary
+from weldgen.runtime import log
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of the chain.
+
+    Attributes:
+        module: Module of the stage file.
+        function: Its function: input paths, `out`, `config` -> Summary.
+        config: Its configuration class.
+        inputs: Parameter -> default path inside a project folder; an empty path must be given.
+        out: Default path of the result.
+        about: One line for `--dry-run` and the reports.
+        optional: Inputs that may be missing.
+    """
+
+    module: str
+    function: str
+    config: str
+    inputs: Mapping[str, str]
+    out: str
+    about: str
+    optional: frozenset[str] = field(default_factory=frozenset)
+
+
+STAGES: dict[str, Stage] = {
+    "ingest": Stage(
+        "weldgen.data.ingest", "ingest", "IngestConfig",
+        {"source": ""}, "data/raw", "bring a folder of classes into the project",
+    ),
+    "clean": Stage(
+        "weldgen.cleaning.clean", "clean", "CleanConfig",
+        {"source": "data/raw"}, "data/clean", "find the writing and take it away",
+    ),
+    "synth": Stage(
+        "weldgen.synthesis.generate", "synth", "SynthConfig",
+        {"dataset": "data/clean"}, "data/synthetic", "make synthetic welds",
+    ),
+    "mix": Stage(
+        "weldgen.data.mix", "mix", "MixConfig",
+        {"real": "data/clean", "synthetic": "data/synthetic"}, "data/mixed", "mix real and synthetic images",
+        frozenset({"synthetic"}),
+    ),
+    "train": Stage(
+        "weldgen.classifier.train", "train", "TrainConfig",
+        {"dataset": "data/mixed"}, "models/classifier", "train the classifier",
+    ),
+    "evaluate": Stage(
+        "weldgen.classifier.evaluate", "evaluate", "EvaluateConfig",
+        {"model": "models/classifier", "dataset": "data/mixed"}, "models/evaluation", "measure it on real photos",
+    ),
+    "export": Stage(
+        "weldgen.classifier.export", "export", "ExportConfig",
+        {"model": "models/classifier"}, "models/export/classifier.onnx", "write the file that ships",
+    ),
+}  # fmt: skip
+
+
+def get_stage(name: str) -> Stage:
+    """The stage of a name.
+
+    Raises:
+        PipelineError: There is none.
+    """
+    if name not in STAGES:
+        raise PipelineError(f"'{name}' is not a stage; stages: {', '.join(STAGES)}")
+    return STAGES[name]
+
+
+def config_class(name: str) -> type[StageConfig]:
+    """The configuration class of a stage; imports its stage file, which is light."""
+    stage = get_stage(name)
+    loaded: type[StageConfig] = getattr(importlib.import_module(stage.module), stage.config)
+    return loaded
+
+
+def run_stage(name: str, inputs: Mapping[str, Path], out: Path, config: StageConfig) -> Summary:
+    """Run one stage and write its report.
+
+    Args:
+        name: The stage.
+        inputs: Parameter -> path; missing ones take the project's default below the working folder.
+        out: Folder (or file) of the result.
+        config: An instance of the stage's configuration class.
+
+    Raises:
+        WeldgenError: What the stage raises.
+    """
+    from weldgen.report.stage import write_stage_report
+
+    stage = get_stage(name)
+    function = getattr(importlib.import_module(stage.module), stage.function)
+    paths = {parameter: inputs.get(parameter, Path(default)) for parameter, default in stage.inputs.items()}
+    summary: Summary = function(**paths, out=out, config=config)
+    if not summary.skipped:
+        report = write_stage_report(name, out)
+        if report:
+            log.debug("report: %s", report)
+    return summary
+
+
+def describe(summary: Summary) -> list[str]:
+    """What the user is told of a stage that ran, line by line."""
+    counts = ", ".join(f"{count} {name}" for name, count in summary.counts.items())
+    state = "nothing changed, skipped" if summary.skipped else f"done in {summary.seconds:.1f} s"
+    lines = [f"{summary.stage}: {state} ({counts}) -> {summary.out}" if counts else f"{summary.stage}: {state}"]
+    lines += [f"  {note}" for note in summary.notes]
+    if summary.failures:
+        folder = summary.out if summary.out.is_dir() else summary.out.parent
+        lines.append(f"  {summary.failures} images failed; reasons in {folder / 'failures.jsonl'}")
+    return lines
+
+
+def resolved_inputs(name: str, given: Mapping[str, Any]) -> dict[str, Path]:
+    """All inputs of a stage as paths, defaults filled in.
+
+    Raises:
+        PipelineError: One that has no default is missing.
+    """
+    stage = get_stage(name)
+    paths = {}
+    for parameter, default in stage.inputs.items():
+        value = given.get(parameter) or default
+        if not value:
+            raise PipelineError(f"{name}: '{parameter}' must be given")
+        paths[parameter] = Path(value)
+    return paths

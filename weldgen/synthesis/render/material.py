@@ -1,0 +1,67 @@
+"""What a surface is made of, pixel by pixel, and the canvas on which it lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from weldgen.synthesis.render.noise import Plane
+
+RGBColour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The plate seen squarely from above; the weld runs along x.
+
+    Attributes:
+        width: Pixels.
+        height: Pixels.
+        unit_px: Pixels of one scene unit, which is the short side of the finished image.
+    """
+
+    width: int
+    height: int
+    unit_px: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W)."""
+        return self.height, self.width
+
+    def x_px(self, units: float) -> float:
+        """Column of a position along the weld; 0 is the middle."""
+        return self.width / 2 + units * self.unit_px
+
+    def y_px(self, units: float) -> float:
+        """Row of a position across the weld; 0 is the middle."""
+        return self.height / 2 + units * self.unit_px
+
+
+@dataclass(frozen=True)
+class Material:
+    """A surface.
+
+    Attributes:
+        height: (H, W) float32, pixels above the plate.
+        albedo: (H, W, 3) float32, linear RGB 0..1; of bare metal the colour of its reflection.
+        roughness: (H, W) float32, 0 mirror to 1 dull.
+        metallic: (H, W) float32, 1 bare metal to 0 oxide, rust or paint.
+    """
+
+    height: Plane
+    albedo: Plane
+    roughness: Plane
+    metallic: Plane
+
+
+def paint(material: Material, alpha: Plane, colour: RGBColour | Plane, roughness: float, metallic: float) -> Material:
+    """Cover a material with another where `alpha`, (H, W) in 0..1, says so; the height stays."""
+    cover = alpha[:, :, None]
+    return replace(
+        material,
+        albedo=material.albedo + cover * (np.asarray(colour, np.float32) - material.albedo),
+        roughness=material.roughness + alpha * (np.float32(roughness) - material.roughness),
+        metallic=material.metallic + alpha * (np.float32(metallic) - material.metallic),
+    )

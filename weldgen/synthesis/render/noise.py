@@ -1,0 +1,98 @@
+"""Random fields: the grain, mottling and streaks that surfaces are made of. float32 throughout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.runtime import derive_seed
+
+# A plane of float32 values, (H, W) or (H, W, C).
+Plane = npt.NDArray[Any]
+Rng = np.random.Generator
+
+# How many octaves below the coarsest a fractal field may have; finer ones are below a pixel.
+_MAX_OCTAVES = 6
+
+
+def stream(seed: int, name: str) -> Rng:
+    """A random stream of its own for one part of a scene, so that changing one part leaves the others as they are."""
+    return np.random.default_rng(derive_seed(seed, name))
+
+
+def value_noise(rng: Rng, shape: tuple[int, int], cell_px: float, stretch: float = 1.0) -> Plane:
+    """Smooth noise of about zero mean and unit deviation, (H, W).
+
+    Args:
+        rng: Source of randomness.
+        shape: (H, W).
+        cell_px: Size of a feature down the image.
+        stretch: How much longer than high a feature is.
+    """
+    height, width = shape
+    rows = max(2, round(height / max(cell_px, 1.0))) + 3
+    columns = max(2, round(width / max(cell_px * stretch, 1.0))) + 3
+    coarse = rng.standard_normal((rows, columns), dtype=np.float32)
+    cell_y, cell_x = height / (rows - 3), width / (columns - 3)
+    # One cell more on each side than the image shows, or cubic interpolation would flatten the border.
+    grown = cv2.resize(
+        coarse, (round(columns * cell_x), round(rows * cell_y)), interpolation=cv2.INTER_CUBIC
+    )  # (>=H, >=W)
+    top, left = round(cell_y), round(cell_x)
+    return np.asarray(grown[top : top + height, left : left + width]) * np.float32(1.35)
+
+
+def fractal_noise(rng: Rng, shape: tuple[int, int], cell_px: float, gain: float = 0.5, stretch: float = 1.0) -> Plane:
+    """Several octaves of `value_noise`, about zero mean and unit deviation, (H, W)."""
+    total = np.zeros(shape, np.float32)
+    weight, power = 1.0, 0.0
+    for _ in range(_MAX_OCTAVES):
+        total += np.float32(weight) * value_noise(rng, shape, cell_px, stretch)
+        power += weight**2
+        weight *= gain
+        cell_px /= 2
+        if cell_px < 1:
+            break
+    return total / np.float32(np.sqrt(power))
+
+
+def line_noise(rng: Rng, length: int, cell_px: float) -> Plane:
+    """Smooth noise along a line, about zero mean and unit deviation, (length,)."""
+    return value_noise(rng, (1, length), 1.0, stretch=max(cell_px, 1.0))[0]
+
+
+def streaks(rng: Rng, shape: tuple[int, int], angle_deg: float, length_px: float, cell_px: float = 1.0) -> Plane:
+    """Fine parallel scratches, about zero mean and unit deviation, (H, W)."""
+    height, width = shape
+    side = int(np.hypot(height, width)) + 4
+    if abs(angle_deg) < 0.5:
+        return value_noise(rng, shape, cell_px, stretch=length_px / cell_px)
+    square = value_noise(rng, (side, side), cell_px, stretch=length_px / cell_px)
+    turn = cv2.getRotationMatrix2D((side / 2, side / 2), angle_deg, 1.0)
+    turned = cv2.warpAffine(square, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    top, left = (side - height) // 2, (side - width) // 2
+    return np.asarray(turned[top : top + height, left : left + width])
+
+
+def blur(plane: Plane, sigma_px: float) -> Plane:
+    """Gaussian blur; a large sigma is done on a smaller copy."""
+    if sigma_px < 0.2:
+        return plane
+    if sigma_px > 6:
+        factor = sigma_px / 3
+        height, width = plane.shape[:2]
+        small = cv2.resize(
+            plane, (max(2, round(width / factor)), max(2, round(height / factor))), interpolation=cv2.INTER_AREA
+        )
+        small = cv2.GaussianBlur(small, (0, 0), 3)
+        return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+    return np.asarray(cv2.GaussianBlur(plane, (0, 0), sigma_px))
+
+
+def smoothstep(plane: Plane, low: float, high: float) -> Plane:
+    """0 below `low`, 1 above `high`, smooth between."""
+    x = np.clip((plane - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
+    return x * x * (np.float32(3) - np.float32(2) * x)
