@@ -37,7 +37,8 @@ def test_later_layers_win(tmp_path):
         ("real_ratio=0", "real_ratio=0", ""),
         ("split.val=0.9", "split", ""),
         ("real_ratio=0.5,0.25", "no sweep", ""),
-        ("=1", "not an override", "key=value"),
+        ("=1", "names no setting", "key=value"),
+        ("real_ratio", "not an override", "key=value"),
     ],
 )
 def test_a_wrong_setting_is_named_with_the_nearest_right_one(tmp_path, override, message, hint):

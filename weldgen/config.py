@@ -156,6 +156,8 @@ def _parse(overrides: Sequence[str]) -> list[tuple[str, Any]]:
             override = OverridesParser.create().parse_override(text)
         except HydraException as error:
             raise ConfigError(f"'{text}' is not an override", "write key=value, e.g. training.epochs=50") from error
+        if not override.key_or_group:
+            raise ConfigError(f"'{text}' names no setting", "write key=value, e.g. training.epochs=50")
         if override.is_delete() or override.is_sweep_override():
             raise ConfigError(f"'{text}': one value for a key is accepted here, no sweep and no deletion")
         parsed.append((str(override.key_or_group), override.value()))

@@ -80,12 +80,18 @@ def find_pipeline(name: str) -> Path:
 
 
 def load_pipeline(
-    file: Path, *, preset: str | None = None, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+    file: Path,
+    *,
+    root: Path | None = None,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
 ) -> list[Step]:
     """Read a pipeline and check it whole, before anything runs.
 
     Args:
         file: The YAML file.
+        root: The project folder that the file's paths are relative to; None means the working folder.
         preset: Preset that replaces the file's own.
         overrides: `stage.key=value`, Hydra's grammar behind the stage's name.
         flags: Settings that every step gets (seed, device, jobs).
@@ -94,7 +100,7 @@ def load_pipeline(
         PipelineError: A stage, input or order that cannot work.
         ConfigError: A setting that does not exist or does not fit.
     """
-    spec = _read(file)
+    spec, root = _read(file), root or Path()
     names = [step.name or step.stage for step in spec.steps]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated:
@@ -112,11 +118,12 @@ def load_pipeline(
             step.stage,
             config_class(step.stage),
             preset=preset or spec.preset or None,
+            project=root,
             step=step.config,
             overrides=by_step[name],
             flags=flags,
         )
-        inputs = resolved_inputs(step.stage, step.inputs)
+        inputs = {name: root / path for name, path in resolved_inputs(step.stage, step.inputs).items()}
         made = {earlier.out for earlier in steps}
         for parameter, path in inputs.items():
             if path not in made and not path.exists() and parameter not in stage.optional:
@@ -124,7 +131,7 @@ def load_pipeline(
                     f"step '{name}' reads {path}, which does not exist and no earlier step makes",
                     "weldgen init makes a project folder; put photos into data/raw/<class>/",
                 )
-        steps.append(Step(name, step.stage, inputs, Path(step.out or stage.out), config))
+        steps.append(Step(name, step.stage, inputs, root / (step.out or stage.out), config))
     return steps
 
 

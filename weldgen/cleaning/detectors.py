@@ -1,0 +1,244 @@
+"""Find regions of writing: EasyOCR's CRAFT and PP-OCR's detector, neither with its recogniser.
+
+What is notable: a photo is looked at on a bounded canvas, because the cost grows with its area; and EasyOCR's network
+runs through `weldgen.inference` on CPUs, where OpenVINO takes less than a third of torch's time for the same boxes.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from weldgen import weights
+from weldgen.cleaning.settings import AUTO, DetectConfig
+from weldgen.errors import BackendError, ConfigError
+from weldgen.inference import Network
+
+RGB = npt.NDArray[np.uint8]
+Points = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TextRegion:
+    """One region of writing.
+
+    Attributes:
+        polygon: Corners in order, (N, 2) float32, x and y in pixels of the photo.
+        score: How sure the detector is, 0 to 1.
+        source: Name of the detector.
+    """
+
+    polygon: Points
+    score: float
+    source: str
+
+    def record(self) -> dict[str, Any]:
+        """What a metadata line keeps of it."""
+        return {
+            "polygon": np.round(self.polygon).astype(int).tolist(),
+            "score": round(float(self.score), 3),
+            "source": self.source,
+        }
+
+
+class TextDetector(Protocol):
+    """Finds writing; `weight_id` names the weights it uses."""
+
+    weight_id: str
+
+    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
+        """Regions of each image, (H, W, 3) uint8 RGB of any size."""
+        ...
+
+
+class EasyOcrDetector:
+    """EasyOCR's CRAFT text detector (Baek et al., CVPR 2019).
+
+    Args:
+        config: Thresholds and canvas.
+        device: `cpu`, `cuda` or `mps`.
+
+    Raises:
+        BackendError: easyocr or its weights are missing.
+    """
+
+    name = "easyocr"
+    weight_id = "craft"
+
+    def __init__(self, config: DetectConfig, device: str = "cpu") -> None:
+        folder = weights.require(self.weight_id).parent
+        try:
+            import easyocr
+        except ImportError as error:
+            raise BackendError(f"easyocr cannot be imported: {error}", "pip install easyocr") from error
+        self._config = config
+        on_gpu: bool | str = False if device == "cpu" else device
+        self._reader = easyocr.Reader(
+            ["en"], gpu=on_gpu, model_storage_directory=str(folder), download_enabled=False, recognizer=False,
+            verbose=False, quantize=False,
+        )  # fmt: skip
+        network = self._reader.detector
+        self._maps = _ScoreMaps(_through_openvino(network, config.precision) if device == "cpu" else network)
+        self._reader.detector = self._maps
+
+    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
+        """Regions of each image, (H, W, 3) uint8 RGB of any size."""
+        return [self._detect_one(image) for image in images]
+
+    def _detect_one(self, image: RGB) -> list[TextRegion]:
+        config = self._config
+        canvas, scale = _on_canvas(image, config)
+        level, tilted = self._reader.detect(
+            canvas, min_size=max(1, round(config.min_size_px * scale)), text_threshold=config.text_threshold,
+            low_text=config.low_text, link_threshold=config.link_threshold, canvas_size=max(canvas.shape[:2]),
+            mag_ratio=1.0,
+        )  # fmt: skip
+        boxes = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)] for x0, x1, y0, y1 in level[0]] + list(tilted[0])
+        polygons = [np.asarray(box, dtype=np.float32) for box in boxes]
+        return [
+            TextRegion(_onto_photo(p, scale, image), self._maps.best_score(p), self.name) for p in polygons if _has_area(p)
+        ]
+
+
+class RapidOcrDetector:
+    """PP-OCR's DB text detector (Liao et al., AAAI 2020), as rapidocr ships it.
+
+    Args:
+        config: Thresholds and canvas.
+        device: Unused: ONNX Runtime on the CPU takes a second for a photo.
+
+    Raises:
+        BackendError: rapidocr or its weights are missing.
+    """
+
+    name = "rapidocr"
+    weight_id = "ppocr"
+
+    def __init__(self, config: DetectConfig, device: str = "cpu") -> None:
+        weights.require(self.weight_id)
+        try:
+            import rapidocr
+        except ImportError as error:
+            raise BackendError(f"rapidocr cannot be imported: {error}", "pip install rapidocr") from error
+        self._config = config
+        self._engine = rapidocr.RapidOCR(
+            params={
+                "Global.log_level": "error",
+                "Global.max_side_len": config.canvas_size_px,
+                "Det.limit_type": "max",
+                "Det.limit_side_len": config.canvas_size_px,
+                "Det.thresh": config.pixel_threshold,
+                "Det.box_thresh": config.box_threshold,
+            }
+        )
+        logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)  # an image without text is no warning here
+
+    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
+        """Regions of each image, (H, W, 3) uint8 RGB of any size."""
+        return [self._detect_one(image) for image in images]
+
+    def _detect_one(self, image: RGB) -> list[TextRegion]:
+        canvas, scale = _on_canvas(image, self._config)
+        bgr = np.ascontiguousarray(canvas[:, :, ::-1])
+        found = self._engine(bgr, use_det=True, use_cls=False, use_rec=False)
+        if found.boxes is None:
+            return []
+        return [
+            TextRegion(_onto_photo(np.asarray(box, dtype=np.float32), scale, image), float(score), self.name)
+            for box, score in zip(found.boxes, found.scores, strict=True)
+        ]
+
+
+DETECTORS: Mapping[str, Callable[[DetectConfig, str], TextDetector]] = {
+    EasyOcrDetector.name: EasyOcrDetector,
+    RapidOcrDetector.name: RapidOcrDetector,
+}
+
+
+def load_detectors(config: DetectConfig, device: str) -> list[TextDetector]:
+    """The detectors that a setting asks for; `auto` is all of them.
+
+    Raises:
+        ConfigError: There is none of that name.
+        BackendError: Its package or weights are missing.
+    """
+    names = list(DETECTORS) if config.backend == AUTO else [config.backend]
+    if not set(names) <= set(DETECTORS):
+        raise ConfigError(f"detect.backend '{config.backend}' is not known; accepted: {AUTO}, {', '.join(DETECTORS)}")
+    return [DETECTORS[name](config, device) for name in names]
+
+
+def detect_all(detectors: Sequence[TextDetector], image: RGB) -> list[TextRegion]:
+    """Union of what all detectors find in one image."""
+    return [region for detector in detectors for region in detector.detect([image])[0]]
+
+
+def shifted(regions: Sequence[TextRegion], left: int, top: int) -> list[TextRegion]:
+    """Regions of a cut-out, in the coordinates of the image it was cut from."""
+    offset = np.array([left, top], dtype=np.float32)
+    return [replace(region, polygon=region.polygon + offset) for region in regions]
+
+
+class _ScoreMaps:
+    """CRAFT as EasyOCR calls it; keeps the last text map, because EasyOCR drops the scores of its boxes."""
+
+    def __init__(self, network: Callable[[Any], tuple[Any, Any]]) -> None:
+        self._network = network
+        self._text: npt.NDArray[np.float32] = np.zeros((1, 1), np.float32)
+
+    def __call__(self, images: Any) -> tuple[Any, Any]:
+        maps, features = self._network(images)
+        self._text = maps[0, :, :, 0].float().cpu().numpy()
+        return maps, features
+
+    def best_score(self, polygon: Points) -> float:
+        """Best text score inside a polygon given in canvas pixels; the map has half their resolution."""
+        inside = np.zeros(self._text.shape, np.uint8)
+        cv2.fillPoly(inside, [np.round(polygon / 2).astype(np.int32)], 1)
+        return float(np.clip(self._text.max(initial=0.0, where=inside > 0), 0, 1))
+
+
+def _through_openvino(network: Any, precision: str) -> Callable[[Any], tuple[Any, Any]]:
+    """The same network as ONNX behind `Network`, called with and returning torch tensors."""
+    import torch
+
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracing exporter is deprecated, and nine times faster than the new one
+        torch.onnx.export(
+            network, (torch.zeros(1, 3, 160, 224),), stream, dynamo=False, input_names=["image"],
+            output_names=["maps", "features"], dynamic_axes={"image": {2: "height", 3: "width"}},
+        )  # fmt: skip
+    onnx = Network(stream.getvalue(), precision=precision)
+
+    def run(images: Any) -> tuple[Any, Any]:
+        maps, features = onnx(images.numpy())
+        return torch.from_numpy(maps), features
+
+    return run
+
+
+def _on_canvas(image: RGB, config: DetectConfig) -> tuple[RGB, float]:
+    """The image at the size the detectors look at, and that size over the photo's."""
+    height, width = image.shape[:2]
+    scale = min(config.canvas_size_px / max(height, width), config.mag_ratio)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8), scale
+
+
+def _onto_photo(polygon: Points, scale: float, image: RGB) -> Points:
+    height, width = image.shape[:2]
+    return np.clip(polygon / scale, 0, [width - 1, height - 1]).astype(np.float32)
+
+
+def _has_area(polygon: Points) -> bool:
+    return bool(np.ptp(polygon, axis=0).min() >= 1)

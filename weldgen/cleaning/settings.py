@@ -1,0 +1,48 @@
+"""Settings of the clean stage, by section; importing this loads neither torch nor OpenCV."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from weldgen.config import Config
+
+AUTO = "auto"
+
+
+class DetectConfig(Config):
+    """How writing is found."""
+
+    backend: str = Field(AUTO, description="auto (all of them together), easyocr or rapidocr")
+    canvas_size_px: int = Field(1280, ge=256, le=4096, description="long side at which the detectors look at a photo")
+    mag_ratio: float = Field(2.0, ge=1, le=4, description="small photos are enlarged by at most this for detection")
+    min_size_px: int = Field(8, ge=1, description="EasyOCR: smaller regions are dropped, in pixels of the photo")
+    text_threshold: float = Field(0.5, gt=0, lt=1, description="EasyOCR: a region's best text score must reach this")
+    low_text: float = Field(0.3, gt=0, lt=1, description="EasyOCR: text score at which a region ends")
+    link_threshold: float = Field(0.3, gt=0, lt=1, description="EasyOCR: score at which characters are joined")
+    pixel_threshold: float = Field(0.2, gt=0, lt=1, description="rapidocr: text score at which a region ends")
+    box_threshold: float = Field(0.4, gt=0, lt=1, description="rapidocr: a region's mean text score must reach this")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16 is used only where the CPU has it")
+
+
+class MaskConfig(Config):
+    """How regions become holes."""
+
+    mode: Literal["auto", "stroke", "box"] = Field(
+        "auto", description="stroke: the ink alone; box: whole regions; auto: strokes, and the box where they are unclear"
+    )
+    dilate_px: int = Field(
+        24, ge=0, le=60, description="growth around the strokes on a photo of 1500 px long side; scaled with the photo"
+    )
+    ink: bool = Field(True, description="also take strokes outside the regions that look like the ink inside them")
+
+
+class InpaintConfig(Config):
+    """How holes are filled."""
+
+    backend: str = Field(AUTO, description="auto, lama, migan, texture, opencv or simple-lama")
+    batch_size: int = Field(4, ge=1, description="crops that a network fills at once")
+    context_px: int = Field(96, ge=16, description="metal around a hole that the inpainter sees, on a 1500 px photo")
+    feather_px: int = Field(5, ge=0, le=30, description="width of the blended seam inside the hole, on a 1500 px photo")
+    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 is used only where the CPU has it")
