@@ -19,11 +19,13 @@ class Canvas:
         width: Pixels.
         height: Pixels.
         unit_px: Pixels of one scene unit, which is the short side of the finished image.
+        visible: First and last column along the weld's axis that the finished image shows.
     """
 
     width: int
     height: int
     unit_px: float
+    visible: tuple[float, float]
 
     @property
     def shape(self) -> tuple[int, int]:

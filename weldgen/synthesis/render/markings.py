@@ -1,0 +1,207 @@
+"""Handwriting on metal: marker, paint stick and ballpoint, drawn stroke by stroke with our own letter forms.
+
+A marking is an overlay in display values (it is composed on the developed picture) with an exact mask: no pixel
+outside the mask differs from the picture without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.synthesis.render.material import Canvas, RGBColour
+from weldgen.synthesis.render.noise import Plane, Rng, blur, fractal_noise, smoothstep, streaks
+
+# Strokes on a grid 6 wide and 9 high, y down; "~" draws a stroke as a curve.
+GLYPHS: dict[str, str] = {
+    "0": "~30 11 04 17 39 57 64 51 30 10", "1": "12 30 39", "2": "~02 10 40 61 53 26 09;09 69",
+    "3": "~01 20 50 62 44 24;~24 54 67 49 19 07", "4": "30 06 66;43 49", "5": "60 10 04;~04 33 55 67 49 19 08",
+    "6": "~51 20 04 07 29 48 66 44 24 06", "7": "00 60 29", "8": "~50 20 11 33 56 48 29 08 16 43 61 50",
+    "9": "~61 40 11 03 25 54 62;62 49", "A": "09 30 69;15 55", "B": "00 09;~00 40 52 44 04;~04 45 67 49 09",
+    "C": "~61 40 11 04 17 39 68", "D": "00 09;~00 40 64 49 09", "E": "60 00 09 69;04 44", "F": "60 00 09;04 44",
+    "G": "~61 40 11 04 17 39 58 65;65 35", "H": "00 09;60 69;04 64", "I": "30 39", "J": "~50 57 39 18 06",
+    "K": "00 09;60 05;23 69", "L": "00 09 69", "M": "09 00 35 60 69", "N": "09 00 69 60",
+    "O": "~30 11 04 17 39 57 64 51 30 10", "P": "00 09;~00 40 62 45 05", "Q": "~30 11 04 17 39 57 64 51 30;46 69",
+    "R": "00 09;~00 40 62 45 05;25 69", "S": "~61 40 11 13 34 56 48 29 08", "T": "00 60;30 39",
+    "U": "~00 06 29 49 66 60", "V": "00 39 60", "W": "00 19 34 59 60", "X": "00 69;60 09", "Y": "00 34 60;34 39",
+    "Z": "00 60 09 69", "-": "15 55", "/": "60 09", ".": "38 39", "#": "20 19;50 49;03 63;06 66", " ": "",
+    "(": "~40 22 27 49", ")": "~20 42 47 29",
+}  # fmt: skip
+# Signs, on the same grid; they are drawn larger than letters.
+SIGNS: dict[str, str] = {
+    "arrow": "05 65;43 65 47", "circle": "~30 11 04 17 39 57 64 51 30 20", "tick": "05 28 60", "cross": "00 69;60 09",
+    "underline": "~09 28 49 68", "bracket": "20 00 09 29",
+}  # fmt: skip
+# Display RGB of the inks.
+INKS: dict[str, RGBColour] = {
+    "black": (0.07, 0.07, 0.09), "white": (0.93, 0.93, 0.90), "yellow": (0.93, 0.80, 0.16),
+    "blue": (0.10, 0.17, 0.50), "red": (0.72, 0.11, 0.10),
+}  # fmt: skip
+_FINE = 3  # strokes are drawn so many times finer than the canvas
+_ALPHA_FLOOR = 0.02
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A writing tool.
+
+    Attributes:
+        width: Low and high bound of the line's width, as a share of the letters' height.
+        opacity: Low and high bound.
+        dryness: 0 wet to 1 broken up by the metal's grain.
+        inks: Colours that it comes in.
+    """
+
+    width: tuple[float, float]
+    opacity: tuple[float, float]
+    dryness: float
+    inks: tuple[str, ...]
+
+
+TOOLS: dict[str, Tool] = {
+    "marker": Tool((0.09, 0.16), (0.80, 0.97), 0.25, ("black", "black", "black", "blue", "red")),
+    "paint": Tool((0.14, 0.22), (0.90, 1.00), 0.60, ("white", "white", "yellow", "yellow", "red", "blue")),
+    "ballpoint": Tool((0.035, 0.055), (0.55, 0.85), 0.35, ("black", "blue", "blue", "red")),
+}
+
+
+@dataclass(frozen=True)
+class Marking:
+    """One thing written on the plate.
+
+    Attributes:
+        text: Characters of `GLYPHS`, or the name of a sign.
+        x: Left end along the weld, scene units from the middle.
+        y: Middle across the weld, scene units from the middle.
+        size: Height of the letters, scene units.
+        angle_deg: Turn of the line of writing.
+        tool: A key of `TOOLS`.
+        ink: A key of `INKS`.
+    """
+
+    text: str
+    x: float
+    y: float
+    size: float
+    angle_deg: float
+    tool: str
+    ink: str
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """Ink to be laid over a picture.
+
+    Attributes:
+        colour: (H, W, 3) float32 display RGB 0..1.
+        alpha: (H, W) float32 0..1; 0 where there is no ink.
+    """
+
+    colour: Plane
+    alpha: Plane
+
+    @property
+    def mask(self) -> npt.NDArray[np.uint8]:
+        """(H, W) uint8: 255 where there is ink, else 0."""
+        return np.where(self.alpha > 0, 255, 0).astype(np.uint8)
+
+
+def draw_markings(markings: Sequence[Marking], canvas: Canvas, rng: Rng) -> Overlay:
+    """Draw markings on an empty canvas; later ones lie on top."""
+    colour = np.zeros((*canvas.shape, 3), np.float32)
+    alpha = np.zeros(canvas.shape, np.float32)
+    for marking in markings:
+        tool = TOOLS[marking.tool]
+        size_px = marking.size * canvas.unit_px
+        width_px = max(1.1, size_px * float(rng.uniform(*tool.width)))
+        line = _stroke_cover(_strokes(marking, size_px, canvas, rng), width_px, canvas)
+        ink = _ink_alpha(line, tool, width_px, rng)
+        tone = np.clip(np.asarray(INKS[marking.ink], np.float32) + rng.normal(0, 0.03, 3), 0, 1).astype(np.float32)
+        grain = 1 + 0.06 * fractal_noise(rng, canvas.shape, 3 * width_px)[:, :, None]
+        colour += ink[:, :, None] * (tone * grain - colour) * np.float32(1)
+        alpha = alpha + ink * (1 - alpha)
+    safe = np.maximum(alpha, 1e-6)[:, :, None]
+    return Overlay(np.clip(colour / safe, 0, 1), alpha)
+
+
+def warp_overlay(overlay: Overlay, matrix: Plane, width: int, height: int, blur_px: float) -> Overlay:
+    """See an overlay through the camera: `matrix` maps canvas to picture, (3, 3)."""
+    alpha = blur(cv2.warpPerspective(overlay.alpha, matrix, (width, height), flags=cv2.INTER_LINEAR), blur_px)
+    premultiplied = overlay.colour * overlay.alpha[:, :, None]
+    ink = blur(cv2.warpPerspective(premultiplied, matrix, (width, height), flags=cv2.INTER_LINEAR), blur_px)
+    colour = ink / np.maximum(alpha, 1e-4)[:, :, None]
+    return Overlay(np.clip(colour, 0, 1), np.where(alpha < _ALPHA_FLOOR, 0, alpha).astype(np.float32))
+
+
+def apply_overlay(picture: Plane, overlay: Overlay) -> Plane:
+    """Lay ink over a picture, both display values 0..1; the ink takes on the light that falls there."""
+    light = blur(picture.mean(axis=2), max(picture.shape[:2]) / 60)
+    lit = np.clip(0.45 + 0.55 * light / max(float(light.mean()), 1e-3), 0.3, 1.35)[:, :, None]
+    # Ink lies in the metal's grain: a little of the texture below shows through.
+    detail = (picture - blur(picture, 3.0)) * np.float32(0.35)
+    inked = np.clip(overlay.colour * lit + detail, 0, 1)
+    return np.asarray(picture + overlay.alpha[:, :, None] * (inked - picture))
+
+
+def _strokes(marking: Marking, size_px: float, canvas: Canvas, rng: Rng) -> list[Plane]:
+    """Pen paths of a marking in canvas pixels, (N, 2) each."""
+    slant, squeeze = float(rng.normal(0.10, 0.10)), float(rng.uniform(0.52, 0.75))
+    signs = marking.text in SIGNS
+    letters = [SIGNS[marking.text]] if signs else [GLYPHS[letter] for letter in marking.text]
+    pen, paths = 0.0, []
+    for letter in letters:
+        lift, grow = float(rng.normal(0, 0.05)), float(np.exp(rng.normal(0, 0.07)))
+        for stroke in filter(None, letter.split(";")):
+            points = _path(stroke, 0.03, rng) * grow
+            points[:, 0] = points[:, 0] * squeeze + slant * (1 - points[:, 1]) + pen
+            points[:, 1] += lift - 0.5
+            paths.append(points)
+        pen += squeeze * grow + float(rng.uniform(0.16, 0.30))
+    angle = np.deg2rad(marking.angle_deg)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    origin = (canvas.x_px(marking.x), canvas.y_px(marking.y))
+    return [points @ turn * size_px + origin for points in paths]
+
+
+def _path(stroke: str, jitter: float, rng: Rng) -> Plane:
+    """One stroke of a glyph in letter heights, with the hand's unsteadiness, (N, 2)."""
+    curved = stroke.startswith("~")
+    points = np.array([[int(p[0]) / 6, int(p[1]) / 9] for p in stroke.lstrip("~").split()], np.float64)
+    points += rng.normal(0, jitter, points.shape)
+    if len(points) > 1:
+        points[-1] += (points[-1] - points[-2]) * rng.normal(0.03, 0.06)  # the pen overshoots
+    if curved:
+        for _ in range(3):  # Chaikin's corner cutting
+            quarter = 0.75 * points[:-1] + 0.25 * points[1:]
+            rest = 0.25 * points[:-1] + 0.75 * points[1:]
+            middle = np.stack([quarter, rest], axis=1).reshape(-1, 2)
+            points = np.concatenate([points[:1], middle, points[-1:]])
+        return points
+    dense = np.linspace(0, len(points) - 1, 6 * (len(points) - 1) + 1)
+    path = np.stack([np.interp(dense, np.arange(len(points)), points[:, axis]) for axis in (0, 1)], axis=1)
+    bend = rng.normal(0, 0.012, path.shape)
+    return path + np.cumsum(bend, axis=0) * 0.5
+
+
+def _stroke_cover(paths: Sequence[Plane], width_px: float, canvas: Canvas) -> Plane:
+    """Cover of the pen's line before ink runs out, (H, W) 0..1."""
+    sheet = np.zeros((canvas.height * _FINE, canvas.width * _FINE), np.uint8)
+    for path in paths:
+        points = np.int32(np.round(path * _FINE)).reshape(-1, 1, 2)
+        cv2.polylines(sheet, [points], False, 255, max(1, round(width_px * _FINE)), cv2.LINE_8)
+    return np.asarray(cv2.resize(sheet, canvas.shape[::-1], interpolation=cv2.INTER_AREA), np.float32) / 255
+
+
+def _ink_alpha(line: Plane, tool: Tool, width_px: float, rng: Rng) -> Plane:
+    """Opacity of the ink on the line, (H, W): frayed at the edge, broken by dryness, denser where it pooled."""
+    grain = fractal_noise(rng, line.shape, 2.5, 0.8) + 0.6 * streaks(rng, line.shape, 12.0, 6 * width_px, 1.2)
+    fray = smoothstep(blur(line, 0.25 * width_px) + 0.10 * tool.dryness * grain, 0.25, 0.75)
+    broken = 1 - tool.dryness * 0.75 * smoothstep(grain, 0.6, 2.2)
+    tired = 1 - 0.22 * tool.dryness * (1 + fractal_noise(rng, line.shape, 8 * width_px))
+    opacity = np.float32(rng.uniform(*tool.opacity))
+    alpha = opacity * fray * np.clip(broken, 0, 1) * np.clip(tired, 0.3, 1)
+    return np.where((line > 0) & (alpha > _ALPHA_FLOOR), np.clip(alpha, 0, 1), 0).astype(np.float32)
