@@ -146,12 +146,17 @@ def remove_temporaries(folder: Path) -> None:
 # --- what the user sees --------------------------------------------------------------------------------------------
 
 
+class _StandardError(logging.Handler):
+    """Prints to whatever `sys.stderr` is at that moment, so that a redirection holds."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr)
+
+
 def configure_logging(*, quiet: bool = False, debug: bool = False) -> None:
     """Send weldgen's messages to standard error; silence chatty libraries unless `debug`."""
     level = logging.DEBUG if debug else logging.WARNING if quiet else logging.INFO
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    log.handlers[:] = [handler]
+    log.handlers[:] = [_StandardError()]
     log.setLevel(level)
     log.propagate = False
     if not debug:

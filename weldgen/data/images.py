@@ -275,5 +275,5 @@ def _from_rgb(pixels: RGB, like: Photo) -> npt.NDArray[Any]:
         colour = colour.astype(np.uint16) * 257
     if mode in ("LA", "RGBA", "RGBA;16"):
         opaque = np.full((len(pixels), 1), np.iinfo(colour.dtype).max, colour.dtype)
-        return np.concatenate([colour, opaque], axis=1)
+        colour = np.concatenate([colour, opaque], axis=1)
     return colour

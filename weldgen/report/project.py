@@ -33,8 +33,6 @@ def write_project_report(folder: Path, steps: Sequence[tuple[str, Path]]) -> Pat
         if stage in SECTIONS:
             sections.append(SECTIONS[stage](out, receipt))
     overview = Section("What was done", notes, tables=[Table(("Stage", "Result", "Failed", "Time"), rows)])
-    closing = (
-        [Section("Third-party weights used", tables=[Table(("Weights", "Licence"), licences)])] if licences else []
-    )
+    closing = Section("Third-party weights used", tables=[Table(("Weights", "Licence"), sorted(licences))])
     title = "From marked-up photos to a classifier"
     return write_page(folder / "report.html", title, folder.resolve().name, [overview, *sections, closing])

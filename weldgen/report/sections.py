@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from weldgen.data.dataset import Sample, read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.receipts import FAILURES_NAME, receipt_folder
-from weldgen.report.page import Picture, Section, Table, figure, picture
+from weldgen.report.page import Picture, Section, Table, picture
 from weldgen.report.sheets import contact_sheet, strip
 
 RGB = npt.NDArray[np.uint8]
@@ -36,8 +36,8 @@ def clean_section(out: Path, receipt: Receipt) -> Section:
     source = Path(receipt["inputs"]["source"])
     strips = [_clean_strip(source, out, record) for record in marked[:_STRIPS]]
     text = [
-        f"{len(records)} photos, {len(marked)} with writing, {sum(len(r['regions']) for r in marked)} pieces of writing. "
-        f"Photos without writing were copied as they are.",
+        f"{len(records)} photos, {len(marked)} with writing, {sum(len(r['regions']) for r in marked)} pieces of "
+        "writing. Photos without writing were copied as they are.",
         "Each strip shows the photo, what was found, and the result; photos with something left come first.",
     ]
     warnings = [f"Something that looks like writing is left on {left} photos; look at them."] if left else []

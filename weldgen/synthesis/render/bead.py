@@ -120,7 +120,7 @@ HEAT_COLOURS: dict[str, tuple[tuple[float, RGBColour], ...]] = {
         (0.7, (1.02, 0.84, 0.52)), (1.0, (1.0, 1.0, 1.0)),
     ),
     "clean": (
-        (0.0, (0.70, 0.70, 0.70)), (0.12, (1.18, 1.18, 1.18)), (0.45, (1.08, 1.08, 1.08)), (0.62, (0.66, 0.65, 0.64)),
+        (0.0, (0.70, 0.70, 0.70)), (0.12, (1.18, 1.18, 1.18)), (0.4, (1.10, 1.10, 1.10)), (0.7, (0.74, 0.73, 0.72)),
         (1.0, (1.0, 1.0, 1.0)),
     ),
 }  # fmt: skip
@@ -135,7 +135,7 @@ def lay_bead(spec: BeadSpec, canvas: Canvas, rng: Rng) -> Bead:
     halves = []
     for _ in range(2):
         uneven = spec.width_variation * line_noise(rng, columns, 0.9 * width_px)
-        rough = spec.edge_roughness * (0.6 * line_noise(rng, columns, fine) + 0.7 * line_noise(rng, columns, 4 * fine))
+        rough = spec.edge_roughness * (0.4 * line_noise(rng, columns, fine) + 0.9 * line_noise(rng, columns, 5 * fine))
         halves.append(0.5 * width_px * np.clip(1 + uneven + rough, 0.4, 1.8))
     x = np.arange(columns, dtype=np.float32)
     start_px, end_px = canvas.x_px(spec.start), canvas.x_px(spec.end)
@@ -162,7 +162,7 @@ def weld(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Material:
     depth = np.float32(spec.ripple_depth * bead.crown_px)
     height += depth * waves * inside * (1 - 0.8 * calm)
     height += np.float32(bead.crown_px * spec.crater) * (0.30 * rim - 1.0 * dish) * inside
-    grain = fractal_noise(rng, shape, max(2.0, 0.10 * bead.width_px), 0.65)
+    grain = fractal_noise(rng, shape, max(2.0, 0.16 * bead.width_px), 0.5)
     height += np.float32(spec.orange_peel * bead.width_px) * grain * inside
     albedo = _metal(spec, bead, lag, grain, rng)
     cover = bead.cover
@@ -231,7 +231,7 @@ def _heat(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Material:
     """Tint the plate beside the toes and darken the line where bead and plate meet."""
     shape = bead.radius.shape
     beyond = (bead.radius - 1) * np.float32(0.5 / max(spec.heat.width, 1e-3))
-    beyond += 0.10 * fractal_noise(rng, shape, 0.5 * bead.width_px, 0.6)
+    beyond += 0.06 * fractal_noise(rng, shape, 0.8 * bead.width_px, 0.6)
     stops = HEAT_COLOURS[spec.heat.kind]
     steps = np.linspace(0, 1, 256)
     table = np.stack(

@@ -71,7 +71,7 @@ def misshape(bead: BeadSpec, spec: DefectSpec) -> BeadSpec:
         width_variation=bead.width_variation + 0.22 * much,
         edge_roughness=bead.edge_roughness + 0.05 * much,
         hump=bead.hump + 0.45 * much,
-        ripple_jitter=bead.ripple_jitter + 0.5 * much,
+        ripple_jitter=bead.ripple_jitter * (1 + 0.6 * much),
         ripple_depth=bead.ripple_depth * (1 + 0.6 * much),
     )
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.synthesis.render.material import Canvas, Material, RGBColour
-from weldgen.synthesis.render.noise import Plane, Rng, blur, value_noise
+from weldgen.synthesis.render.noise import Plane, Rng, blur, smoothstep, value_noise
 
 _ROOM_PX = 96
 # Blur of the room's tables, in pixels, and the roughness each stands for.
@@ -141,8 +141,13 @@ def _lamp_terms(lamp: Lamp, nx: Plane, ny: Plane, nz: Plane, roughness: Plane) -
 
 def _room_reflection(light: LightSpec, nx: Plane, ny: Plane, roughness: Plane, rng: Rng) -> Plane:
     """What a surface mirrors of its surroundings, (H, W, 3)."""
-    room = light.ambient * np.exp(light.room_contrast * value_noise(rng, (_ROOM_PX, _ROOM_PX), _ROOM_PX / 4))
     axis = np.linspace(-1, 1, _ROOM_PX, dtype=np.float32)
+    heading = float(rng.uniform(0, 2 * np.pi))  # one side of the room is brighter
+    lean = axis[None] * np.float32(np.cos(heading)) + axis[:, None] * np.float32(np.sin(heading))
+    clutter = value_noise(rng, (_ROOM_PX, _ROOM_PX), _ROOM_PX / 5)
+    room = light.ambient * np.exp(light.room_contrast * (clutter + 2.2 * lean))
+    # A slope of more than 45 degrees mirrors the plate, not the room.
+    room *= 1 - 0.75 * smoothstep(axis[None] ** 2 + axis[:, None] ** 2, 0.22, 0.62)
     colour = np.ones((_ROOM_PX, _ROOM_PX, 3), np.float32) * room[:, :, None]
     for lamp in light.lamps:
         lx, ly, lz = lamp.direction

@@ -122,7 +122,7 @@ def draw_markings(markings: Sequence[Marking], canvas: Canvas, rng: Rng) -> Over
         ink = _ink_alpha(line, tool, width_px, rng)
         tone = np.clip(np.asarray(INKS[marking.ink], np.float32) + rng.normal(0, 0.03, 3), 0, 1).astype(np.float32)
         grain = 1 + 0.06 * fractal_noise(rng, canvas.shape, 3 * width_px)[:, :, None]
-        colour += ink[:, :, None] * (tone * grain - colour) * np.float32(1)
+        colour += ink[:, :, None] * (tone * grain - colour)
         alpha = alpha + ink * (1 - alpha)
     safe = np.maximum(alpha, 1e-6)[:, :, None]
     return Overlay(np.clip(colour / safe, 0, 1), alpha)

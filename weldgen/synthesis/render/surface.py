@@ -41,11 +41,12 @@ def base_metal(spec: SurfaceSpec, canvas: Canvas, rng: Rng) -> Material:
 def _brushed(rng: Rng, canvas: Canvas) -> Material:
     """Sanded along the weld: long fine lines."""
     angle = float(rng.normal(0, 2)) + (90.0 if rng.random() < 0.35 else 0.0)
-    fine = streaks(rng, canvas.shape, angle, canvas.unit_px * 0.5)
-    wide = streaks(rng, canvas.shape, angle, canvas.unit_px * 1.2, cell_px=3.0)
-    tone = 1 + 0.10 * fine + 0.08 * wide + 0.06 * fractal_noise(rng, canvas.shape, canvas.unit_px * 0.3)
+    fine = streaks(rng, canvas.shape, angle, canvas.unit_px * float(rng.uniform(0.06, 0.3)))
+    wide = streaks(rng, canvas.shape, angle, canvas.unit_px * 0.6, cell_px=2.5)
+    depth = float(rng.uniform(0.4, 1.1))
+    tone = 1 + 0.05 * fine + 0.05 * wide + 0.07 * fractal_noise(rng, canvas.shape, canvas.unit_px * 0.3)
     return Material(
-        height=0.11 * fine + 0.10 * wide,
+        height=np.float32(depth) * (0.08 * fine + 0.05 * wide),
         albedo=_tinted(tone, _grey(rng, 0.42, 0.60)),
         roughness=np.clip(0.40 + 0.05 * wide, 0.15, 0.9),
         metallic=np.full(canvas.shape, 0.92, np.float32),
@@ -55,13 +56,13 @@ def _brushed(rng: Rng, canvas: Canvas) -> Material:
 def _ground(rng: Rng, canvas: Canvas) -> Material:
     """Worked with an angle grinder: crossing sets of arcs."""
     height = np.zeros(canvas.shape, np.float32)
-    for _ in range(int(rng.integers(2, 4))):
-        angle = float(rng.uniform(-70, 70))
+    for _ in range(int(rng.integers(3, 6))):
+        angle = float(rng.uniform(-80, 80))
         where = smoothstep(value_noise(rng, canvas.shape, canvas.unit_px * 0.3), -0.6, 0.7)
-        height = height * (1 - 0.6 * where) + where * streaks(rng, canvas.shape, angle, canvas.unit_px * 0.35, 1.3)
-    tone = 1 + 0.12 * height + 0.09 * fractal_noise(rng, canvas.shape, canvas.unit_px * 0.2)
+        height = height * (1 - 0.6 * where) + where * streaks(rng, canvas.shape, angle, canvas.unit_px * 0.16)
+    tone = 1 + 0.09 * height + 0.09 * fractal_noise(rng, canvas.shape, canvas.unit_px * 0.2)
     return Material(
-        height=0.20 * height,
+        height=0.14 * height,
         albedo=_tinted(tone, _grey(rng, 0.42, 0.58)),
         roughness=np.clip(0.38 + 0.05 * height, 0.15, 0.9),
         metallic=np.full(canvas.shape, 0.95, np.float32),
@@ -73,7 +74,7 @@ def _mill_scale(rng: Rng, canvas: Canvas) -> Material:
     mottle = fractal_noise(rng, canvas.shape, canvas.unit_px * 0.35, 0.6)
     grain = rng.standard_normal(canvas.shape, dtype=np.float32)
     roll = streaks(rng, canvas.shape, float(rng.normal(0, 1.5)), canvas.unit_px * 0.6, 2.0)
-    warm = np.clip(0.5 + 0.3 * fractal_noise(rng, canvas.shape, canvas.unit_px * 0.5), 0, 1)[:, :, None]
+    warm = np.clip(rng.uniform(0, 1) + 0.16 * fractal_noise(rng, canvas.shape, canvas.unit_px * 0.5), 0, 1)[:, :, None]
     blue, brown = np.float32([0.105, 0.115, 0.130]), np.float32([0.150, 0.120, 0.100])
     level = float(rng.uniform(0.8, 1.7))
     tone = np.clip(1 + 0.16 * mottle + 0.07 * grain + 0.06 * roll, 0.3, 2)[:, :, None]
@@ -83,8 +84,9 @@ def _mill_scale(rng: Rng, canvas: Canvas) -> Material:
         roughness=np.clip(0.50 + 0.06 * mottle, 0.3, 0.9),
         metallic=np.full(canvas.shape, 0.45, np.float32),
     )
-    worn = smoothstep(fractal_noise(rng, canvas.shape, canvas.unit_px * 0.12, 0.65), 1.5, 2.3) * 0.7
-    return paint(material, worn, (0.33, 0.32, 0.31), 0.5, 0.8)
+    flaked = fractal_noise(rng, canvas.shape, canvas.unit_px * 0.15, 0.72) + 0.35 * grain
+    worn = smoothstep(flaked, float(rng.uniform(1.0, 2.2)), 3.0) * 0.6
+    return paint(material, worn, (0.26, 0.25, 0.24), 0.5, 0.8)
 
 
 def _rusted(rng: Rng, canvas: Canvas) -> Material:
@@ -93,9 +95,10 @@ def _rusted(rng: Rng, canvas: Canvas) -> Material:
     broad = fractal_noise(rng, canvas.shape, canvas.unit_px * 0.4, 0.65)
     fine = fractal_noise(rng, canvas.shape, 5.0, 0.7)
     cover = float(rng.uniform(-0.9, 0.6))
-    rust = smoothstep(broad + 0.45 * fine, cover, cover + 1.6)
+    bloom = 0.30 * smoothstep(broad, cover - 1.5, cover + 1.5)
+    rust = np.maximum(bloom, smoothstep(broad + 0.40 * fine, cover, cover + 2.2))
     light = np.clip(0.5 + 0.35 * fine, 0, 1)[:, :, None]
-    dark_rust, light_rust = np.float32([0.105, 0.050, 0.030]), np.float32([0.30, 0.140, 0.062])
+    dark_rust, light_rust = np.float32([0.085, 0.044, 0.028]), np.float32([0.24, 0.112, 0.052])
     material = paint(material, 0.9 * rust, dark_rust + (light_rust - dark_rust) * light, 0.88, 0.05)
     return replace(material, height=material.height + rust * (0.45 * fine))
 
@@ -118,16 +121,16 @@ def _blasted(rng: Rng, canvas: Canvas) -> Material:
 def _rolled(rng: Rng, canvas: Canvas) -> Material:
     """Bright rolled plate (aluminium, stainless): straight roll lines and grey smears."""
     angle = 90.0 if rng.random() < 0.5 else 0.0
-    lines = streaks(rng, canvas.shape, angle, canvas.unit_px * 1.5, 1.5)
+    lines = streaks(rng, canvas.shape, angle, canvas.unit_px * float(rng.uniform(0.2, 0.7)), 1.2)
     smear = fractal_noise(rng, canvas.shape, canvas.unit_px * 0.25, 0.6, stretch=2.0)
-    tone = 1 + 0.06 * lines + 0.07 * smear
+    tone = 1 + 0.035 * lines + 0.07 * smear
     material = Material(
-        height=0.09 * lines,
+        height=0.03 * lines,
         albedo=_tinted(tone, _grey(rng, 0.55, 0.74)),
         roughness=np.clip(0.36 + 0.06 * smear, 0.2, 0.9),
         metallic=np.full(canvas.shape, 0.95, np.float32),
     )
-    dirty = smoothstep(smear + 0.5 * fractal_noise(rng, canvas.shape, 7.0, 0.7), 1.3, 2.2)
+    dirty = smoothstep(smear + 0.5 * fractal_noise(rng, canvas.shape, 7.0, 0.7), 1.3, 3.2)
     return paint(material, 0.5 * dirty, (0.16, 0.155, 0.15), 0.6, 0.5)
 
 

@@ -1,0 +1,127 @@
+"""Render a scene: material, light and camera put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.synthesis.render.bead import Bead, lay_bead, weld
+from weldgen.synthesis.render.defects import DEFECTS, IRREGULAR, Mask, misshape
+from weldgen.synthesis.render.light import CameraSpec, develop, expose_sensor, shade, soften
+from weldgen.synthesis.render.markings import apply_overlay, draw_markings, warp_overlay
+from weldgen.synthesis.render.material import Canvas, Material
+from weldgen.synthesis.render.noise import Plane, stream
+from weldgen.synthesis.render.style import WeldScene
+from weldgen.synthesis.render.surface import base_metal, lay_on_bench
+
+
+@dataclass(frozen=True)
+class DefectBox:
+    """Where a defect lies in the picture.
+
+    Attributes:
+        kind: Its kind.
+        severity: 0..1.
+        box: Left, top, right, bottom in pixels, the last two exclusive; None where it is not in the picture.
+        area_px: Pixels of its mask.
+    """
+
+    kind: str
+    severity: float
+    box: tuple[int, int, int, int] | None
+    area_px: int
+
+
+@dataclass(frozen=True)
+class Render:
+    """A finished picture.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        defect_masks: Kind -> (H, W) uint8, 255 on the defect.
+        marking_mask: (H, W) uint8, 255 where there is ink; the picture is the same outside it with and without ink.
+        boxes: One for each defect of the scene, in its order.
+    """
+
+    image: npt.NDArray[np.uint8]
+    defect_masks: Mapping[str, Mask]
+    marking_mask: Mask
+    boxes: tuple[DefectBox, ...]
+
+
+def render_scene(scene: WeldScene, width: int, height: int) -> Render:
+    """Render a scene at a size in pixels; a portrait picture shows the weld upright."""
+    matrix, canvas = _view(scene.camera, width, height)
+    material, masks = _build(scene, canvas)
+    radiance = shade(material, scene.light, canvas, stream(scene.seed, "light"))
+    developed = develop(radiance, scene.camera)
+    picture = cv2.warpPerspective(developed, matrix, (width, height), flags=cv2.INTER_CUBIC)
+    picture = soften(np.clip(picture, 0, 1), scene.camera, max(width, height))
+    marking_mask: Mask = np.zeros((height, width), np.uint8)
+    if scene.markings:
+        drawn = draw_markings(scene.markings, canvas, stream(scene.seed, "ink"))
+        blur_px = scene.camera.blur_px * max(width, height) / 512
+        overlay = warp_overlay(drawn, matrix, width, height, blur_px)
+        picture, marking_mask = apply_overlay(picture, overlay), overlay.mask
+    image = expose_sensor(picture, scene.camera, stream(scene.seed, "sensor"))
+    seen = [cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_NEAREST) for mask in masks]
+    union: dict[str, Mask] = {}
+    for spec, mask in zip(scene.defects, seen, strict=True):
+        union[spec.kind] = np.maximum(union.get(spec.kind, np.zeros_like(mask)), mask)
+    boxes = tuple(
+        DefectBox(spec.kind, spec.severity, _box(mask), int(np.count_nonzero(mask)))
+        for spec, mask in zip(scene.defects, seen, strict=True)
+    )
+    return Render(image, union, marking_mask, boxes)
+
+
+def _build(scene: WeldScene, canvas: Canvas) -> tuple[Material, list[Mask]]:
+    """The welded plate with its defects, and a mask for each defect."""
+    spec = scene.bead
+    for defect in scene.defects:
+        if defect.kind == IRREGULAR:
+            spec = misshape(spec, defect)
+    plate = base_metal(scene.surface, canvas, stream(scene.seed, "surface"))
+    bead = lay_bead(spec, canvas, stream(scene.seed, "outline"))
+    material = weld(plate, spec, bead, stream(scene.seed, "bead"))
+    masks = []
+    for index, defect in enumerate(scene.defects):
+        if defect.kind == IRREGULAR:
+            masks.append(_cover_mask(bead))
+            continue
+        rng = stream(scene.seed, f"defect {index}")
+        material, mask = DEFECTS[defect.kind].apply(defect, material, bead, canvas, rng)
+        masks.append(mask)
+    return lay_on_bench(material, scene.surface, canvas, stream(scene.seed, "bench")), masks
+
+
+def _cover_mask(bead: Bead) -> Mask:
+    return np.where(bead.cover > 0.5, 255, 0).astype(np.uint8)
+
+
+def _view(camera: CameraSpec, width: int, height: int) -> tuple[Plane, Canvas]:
+    """The (3, 3) matrix from canvas to picture, and a canvas that covers the whole picture."""
+    portrait = height > width
+    roll = np.deg2rad(camera.roll_deg + (90.0 if portrait else 0.0))
+    to_middle = np.array([[1, 0, -width / 2], [0, 1, -height / 2], [0, 0, 1]])
+    turn = np.array([[np.cos(roll), np.sin(roll), 0], [-np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+    tilt = np.array([[1, 0, 0], [0, 1, 0], [camera.tilt[0] / width, camera.tilt[1] / height, 1]])
+    back = turn @ tilt @ to_middle  # picture to canvas, about the canvas's middle
+    corners = back @ np.array([[0, width, 0, width], [0, 0, height, height], [1, 1, 1, 1]])
+    half_x, half_y = np.abs(corners[:2] / corners[2]).max(axis=1) + 2
+    canvas_width, canvas_height = 2 * int(np.ceil(half_x)), 2 * int(np.ceil(half_y))
+    matrix = np.linalg.inv(np.array([[1, 0, canvas_width / 2], [0, 1, canvas_height / 2], [0, 0, 1]]) @ back)
+    reach = 0.5 * max(width, height) * (0.94 - 0.5 * max(map(abs, camera.tilt)))
+    visible = (canvas_width / 2 - reach, canvas_width / 2 + reach)
+    return matrix, Canvas(canvas_width, canvas_height, float(min(width, height)), visible)
+
+
+def _box(mask: Mask) -> tuple[int, int, int, int] | None:
+    if not mask.any():
+        return None
+    x, y, width, height = cv2.boundingRect(mask)
+    return x, y, x + width, y + height
