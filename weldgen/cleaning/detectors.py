@@ -139,6 +139,8 @@ class RapidOcrDetector:
                 "Det.box_thresh": config.box_threshold,
             }
         )
+        # rapidocr sorts the boxes but not their scores, which mixes them up; their order does not matter here
+        self._engine._load_det_model().sorted_boxes = lambda boxes: boxes
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)  # an image without text is no warning here
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:

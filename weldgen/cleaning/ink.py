@@ -25,8 +25,14 @@ REFERENCE_SIDE_PX = 1500
 _STROKE_SHARE = 0.55
 _MAX_KERNEL_PX = 71
 _MIN_CONTRAST = 14.0
+_COLOURED = 14.0
+_MAX_RIM_SHARE = 0.2
+_CROWDED_SHARE = 0.3
+_MAX_LOOKALIKE_SHARE = 0.02
 # Colour separates ink from metal better than lightness does, so it weighs more.
 _COLOUR_WEIGHT = 1.6
+# The metal between dark letters looks like light strokes; chalk and paint stand out far more.
+_LIGHT_PENALTY = 2.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,23 @@ class Ink:
     @property
     def coloured(self) -> bool:
         """Whether the hue alone tells the ink from the metal."""
-        return float(np.hypot(*(self.lab[1:] - self.metal[1:]))) > 14
+        return float(np.hypot(*(self.lab[1:] - self.metal[1:]))) > _COLOURED
+
+    @property
+    def telling(self) -> bool:
+        """Whether the look of the ink is enough to know it elsewhere.
+
+        A crack is as dark as the line of a fine black pen; broad or coloured strokes are told from it.
+        """
+        return self.separation >= 3.5 and self.contrast >= 25 and (self.coloured or self.width_px >= 7)
+
+    def same_pen(self, other: Ink) -> bool:
+        """Whether two regions were written with one pen: the same colour, width and polarity."""
+        return (
+            self.dark == other.dark
+            and float(np.linalg.norm(self.lab - other.lab)) < 10
+            and 0.6 < self.width_px / other.width_px < 1.6
+        )
 
 
 def to_lab(image: RGB) -> Floats:
@@ -70,7 +92,7 @@ def to_lab(image: RGB) -> Floats:
 def contrast_map(lab: Floats, kernel_px: int, *, dark: bool) -> Floats:
     """Contrast of thin structures to what surrounds them, (H, W) float32, about 0 to 100.
 
-    Black-hat (or white top-hat) of the lightness, plus the distance in colour from the surroundings' median.
+    Black-hat (or white top-hat) of the lightness, plus the distance in colour from the surroundings.
 
     Args:
         lab: (H, W, 3) float32.
@@ -80,8 +102,8 @@ def contrast_map(lab: Floats, kernel_px: int, *, dark: bool) -> Floats:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel_px, kernel_px))
     operation = cv2.MORPH_BLACKHAT if dark else cv2.MORPH_TOPHAT
     lightness = cv2.morphologyEx(np.ascontiguousarray(lab[:, :, 0]), operation, kernel)
-    around = np.median(lab[:, :, 1:].reshape(-1, 2), axis=0)
-    colour = np.hypot(lab[:, :, 1] - around[0], lab[:, :, 2] - around[1])
+    around = cv2.blur(lab[:, :, 1:], (3 * kernel_px, 3 * kernel_px))
+    colour = np.hypot(lab[:, :, 1] - around[:, :, 0], lab[:, :, 2] - around[:, :, 1])
     return np.asarray(np.hypot(lightness, _COLOUR_WEIGHT * np.maximum(0, colour - 4)), dtype=np.float32)
 
 
@@ -97,7 +119,12 @@ def strokes_in(lab: Floats, inside: Mask, height_px: float) -> tuple[Mask, Ink]:
         Strokes, (H, W) bool, and their appearance; the polarity that stands out more is taken.
     """
     candidates = [_strokes(lab, inside, height_px, dark) for dark in (True, False)]
-    return max(candidates, key=lambda found: found[1].separation * min(1.0, found[1].length / 6))
+    dark, light = candidates
+    return light if _prominence(light[1]) > _LIGHT_PENALTY * _prominence(dark[1]) else dark
+
+
+def _prominence(ink: Ink) -> float:
+    return ink.separation * min(1.0, ink.length / 6)
 
 
 def _strokes(lab: Floats, inside: Mask, height_px: float, dark: bool) -> tuple[Mask, Ink]:
@@ -105,7 +132,11 @@ def _strokes(lab: Floats, inside: Mask, height_px: float, dark: bool) -> tuple[M
     contrast = contrast_map(lab, kernel, dark=dark)
     level = max(_MIN_CONTRAST, _otsu(contrast[inside]))
     strokes = _hysteresis(contrast, 0.6 * level, level) & inside
+    if strokes.sum() > _CROWDED_SHARE * inside.sum():  # stains beside the ink: take the upper of two levels
+        level = max(level, _otsu(contrast[strokes]))
+        strokes = _hysteresis(contrast, 0.75 * level, level) & inside
     strokes = _without_specks(strokes, max(6, (0.04 * height_px) ** 2))
+    strokes = _without_passing(lab, strokes, inside)
     return strokes, _appearance(lab, contrast, strokes, inside, dark)
 
 
@@ -150,57 +181,96 @@ def lookalikes(lab: Floats, inks: Sequence[Ink], known: Mask) -> Mask:
         (H, W) bool, `known` not included.
     """
     result = np.zeros(known.shape, bool)
-    for ink in _distinct(inks):
-        reach = _odd(np.clip(8 * ink.width_px, 31, 121))
-        near = cv2.dilate(known.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach))) > 0
+    for ink in _distinct([ink for ink in inks if ink.telling]):
         kernel = _odd(np.clip(3.5 * ink.width_px, 15, _MAX_KERNEL_PX))
         contrast = contrast_map(lab, kernel, dark=ink.dark)
         distance = np.sqrt(((lab - ink.lab) ** 2 * np.array([0.5, 2.0, 2.0], np.float32)).sum(axis=2))
-        alike = (distance < 0.5 * ink.contrast + 4) & (contrast > 0.5 * ink.contrast)
-        result |= _accepted(lab, alike & ~known, near, ink)
-    return result
+        alike = (distance < 0.35 * ink.contrast + 4) & (contrast > 0.55 * ink.contrast)
+        found = _accepted(lab, alike, known, ink)
+        if found.mean() <= _MAX_LOOKALIKE_SHARE:  # more of it means that the metal itself looks like this ink
+            result |= found
+    return result & ~known
 
 
-def _accepted(lab: Floats, alike: Mask, near: Mask, ink: Ink) -> Mask:
+def _accepted(lab: Floats, alike: Mask, known: Mask, ink: Ink) -> Mask:
     """Components of `alike` that are strokes of the pen `ink`."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(alike.astype(np.uint8), connectivity=8)
     distance = _distance(alike)
+    near = _grown(known, round(3 * ink.width_px))
     result = np.zeros(alike.shape, bool)
+    pad = round(2 * ink.width_px)
     for index in range(1, count):
         left, top, width, height, area = stats[index]
         if area < 1.5 * ink.width_px**2:
             continue
-        window = np.s_[top : top + height, left : left + width]
+        window = np.s_[max(0, top - pad) : top + height + pad, max(0, left - pad) : left + width + pad]
         piece = labels[window] == index
-        if _is_stroke(lab[window], piece, distance[window], ink, close=bool(near[window][piece].any())):
+        limits = _NEAR if near[window][piece].any() else _FAR
+        if _is_stroke(lab[window], piece, distance[window], ink, limits):
             result[window] |= piece
     return result
 
 
-def _is_stroke(lab: Floats, piece: Mask, distance: Floats, ink: Ink, *, close: bool) -> bool:
+@dataclass(frozen=True)
+class _Limits:
+    """What a component must keep to count as a stroke of a known pen; measured on photos of marked plates.
+
+    Attributes:
+        width: Accepted range of its width over the pen's.
+        length: Least length over width; pores are round, a `1` is 4 or more.
+        colour: Largest distance to the pen's colour, CIE76.
+        outline: Largest length of its outline over that of a smooth band; crevices and stains are ragged.
+        sharpness: Least gradient along its outline over the pen's contrast; shadows and grooves are soft.
+        metal: Least share of its surroundings that is as light as the metal around the pen.
+    """
+
+    width: tuple[float, float]
+    length: float
+    colour: float
+    outline: float
+    sharpness: float
+    metal: float
+
+
+_FAR = _Limits(width=(0.6, 1.6), length=3.5, colour=6.5, outline=1.18, sharpness=0.23, metal=0.45)
+_NEAR = _Limits(width=(0.5, 2.0), length=1.8, colour=8.0, outline=1.25, sharpness=0.2, metal=0.45)
+
+
+def _is_stroke(lab: Floats, piece: Mask, distance: Floats, ink: Ink, limits: _Limits) -> bool:
+    """Whether one component has the pen's width, colour and smooth, sharp outline, with metal around it."""
+    area = float(piece.sum())
     width = max(1.0, 4 * float(distance[piece].mean()) - 1)
-    relative = width / ink.width_px
-    length = float(piece.sum()) / width**2
-    uneven = float(lab[:, :, 0][piece].std())
-    if close:
-        return 0.4 < relative < 2.2 and length > 1.5 and uneven < 2.5 * ink.unevenness + 4
-    # A crack is as dark as a black pen's line; only broad or coloured strokes are told from it with certainty.
-    telling = ink.coloured or ink.width_px >= 7
-    return telling and 0.6 < relative < 1.7 and length > 4.5 and uneven < 1.5 * ink.unevenness + 2
+    if not limits.width[0] < width / ink.width_px < limits.width[1] or area / width**2 < limits.length:
+        return False
+    core = piece & (distance > width / 4)
+    if float(np.linalg.norm(np.median(lab[core], axis=0) - ink.lab)) > limits.colour:
+        return False
+    outlines, _ = cv2.findContours(piece.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outline = sum(cv2.arcLength(line, True) for line in outlines) / (2 * area / width + 2 * width)
+    lightness = np.ascontiguousarray(lab[:, :, 0])
+    gradient = np.hypot(*(cv2.Sobel(lightness, cv2.CV_32F, x, 1 - x, scale=0.125) for x in (1, 0)))
+    edge = _grown(piece, 1) & ~_shrunk(piece)
+    sharpness = float(np.median(gradient[edge])) / ink.contrast
+    ring = _grown(piece, round(1.2 * ink.width_px)) & ~_grown(piece, 3)
+    tolerance = 0.45 * abs(float(ink.metal[0] - ink.lab[0])) + 4
+    metal = float((np.abs(lightness[ring] - ink.metal[0]) < tolerance).mean())
+    return outline <= limits.outline and sharpness >= limits.sharpness and metal >= limits.metal
+
+
+def _grown(mask: Mask, radius_px: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+
+
+def _shrunk(mask: Mask) -> Mask:
+    return cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
 
 
 def _distinct(inks: Sequence[Ink]) -> list[Ink]:
     """Pens that differ in colour, polarity or width; of each the one that stands out most."""
     kept: list[Ink] = []
     for ink in sorted(inks, key=lambda ink: -ink.separation):
-        same = [
-            other
-            for other in kept
-            if other.dark == ink.dark
-            and float(np.linalg.norm(other.lab - ink.lab)) < 10
-            and 0.67 < other.width_px / ink.width_px < 1.5
-        ]
-        if not same:
+        if not any(ink.same_pen(other) for other in kept):
             kept.append(ink)
     return kept
 
@@ -216,6 +286,24 @@ def _without_specks(mask: Mask, min_area_px: float) -> Mask:
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     keep = np.flatnonzero(stats[:, cv2.CC_STAT_AREA] >= min_area_px)
     return np.isin(labels, keep[keep > 0]) if count > 1 else mask
+
+
+def _without_passing(lab: Floats, strokes: Mask, inside: Mask) -> Mask:
+    """Leave out what runs through a region or along its rim: edges of the plate and of the weld, grooves.
+
+    Coloured strokes are kept: no edge of metal is blue.
+    """
+    rim = inside & ~_shrunk(_shrunk(inside))
+    around = np.median(lab[inside], axis=0)
+    count, labels = cv2.connectedComponents(strokes.astype(np.uint8), connectivity=8)
+    keep = np.zeros(count, bool)
+    for index in range(1, count):
+        piece = labels == index
+        contact = (piece & rim).astype(np.uint8)
+        crossings = cv2.connectedComponents(contact, connectivity=8)[0] - 1
+        coloured = float(np.hypot(*(np.median(lab[piece], axis=0) - around)[1:])) > _COLOURED
+        keep[index] = coloured or (crossings < 2 and contact.sum() <= _MAX_RIM_SHARE * piece.sum())
+    return np.asarray(keep[labels])
 
 
 def _distance(mask: Mask) -> Floats:

@@ -21,11 +21,16 @@ Floats = npt.NDArray[np.float32]
 _SHARE = (0.02, 0.5)
 _MIN_SEPARATION = 2.6
 _MIN_LENGTH = 3.0
-# A region whose strokes are unclear is believed where a detector is this sure, or two agree on it.
-_SURE = 0.88
+# A region is believed as it is where its detector is this sure, or two agree on it; else its strokes must be clearer.
+_SURE = {"easyocr": 0.88, "rapidocr": 0.8}
+_CLEAR = {"easyocr": 0.5, "rapidocr": 0.65}
+_CLEAR_SEPARATION = 3.0
+_CLEAR_SHARE = 0.35
+_CLEAR_UNEVENNESS = 8.0
+_CLEAR_LENGTH = 10.0  # a single pore measures 2 to 6
 # A larger share of the photo is a weld or the whole part, not writing.
 _MAX_BOX_SHARE = 0.06
-_MAX_STROKE_REGION_SHARE = 0.4
+_MAX_REGION_SHARE = 0.4
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,11 @@ class TextMask:
 
     Attributes:
         holes: (H, W) bool, margin included.
-        regions: Regions that were believed.
-        dropped: Regions that look like metal, not writing.
+        regions: Regions that were believed to be writing; what looks like metal is not among them.
     """
 
     holes: Mask
     regions: list[TextRegion]
-    dropped: list[TextRegion]
 
 
 def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> TextMask:
@@ -53,31 +56,27 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> 
     """
     height, width = image.shape[:2]
     if not regions:
-        return TextMask(np.zeros((height, width), bool), [], [])
+        return TextMask(np.zeros((height, width), bool), [])
     scale = min(1.0, REFERENCE_SIDE_PX / max(height, width))
     small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     lab = to_lab(np.asarray(small, dtype=np.uint8))
+    believed = _believe(lab, regions, scale)
     strokes = np.zeros(lab.shape[:2], bool)
     boxes = strokes.copy()
-    inks, believed, dropped = [], [], []
-    for region in regions:
-        found = _region_strokes(lab, region.polygon * scale)
-        agreed = _agreed(region, regions)
-        use = _judge(found, region, agreed, config.mode)
-        (believed if use else dropped).append(region)
-        if use == "box":
+    for found in believed:
+        if _as_box(found, config.mode):
             boxes |= found.inside
-        elif use == "stroke":
+        else:
             strokes |= found.strokes
-            inks.append(found.ink)
-    if config.ink and inks:
+    inks = [found.ink for found in believed if found.reliable]
+    if config.ink and inks and config.mode != "box":
         strokes |= lookalikes(lab, inks, strokes)
     # a box already reaches beyond the ink
     grown = dilate(strokes, scaled_px(config.dilate_px, lab.shape)) | dilate(
         boxes, scaled_px(config.dilate_px / 3, lab.shape)
     )
     holes = cv2.resize(grown.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    return TextMask(holes, believed, dropped)
+    return TextMask(holes, [found.region for found in believed])
 
 
 def scaled_px(pixels: float, shape: Sequence[int]) -> int:
@@ -94,19 +93,37 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
 
 @dataclass(frozen=True)
 class _Found:
+    region: TextRegion
     inside: Mask
     strokes: Mask
     ink: Ink
+
+    @property
+    def sure(self) -> bool:
+        return self.region.score >= _SURE[self.region.source]
 
     @property
     def reliable(self) -> bool:
         ink = self.ink
         return _SHARE[0] <= ink.share <= _SHARE[1] and ink.separation >= _MIN_SEPARATION and ink.length >= _MIN_LENGTH
 
+    @property
+    def clear(self) -> bool:
+        ink = self.ink
+        return (
+            self.reliable
+            and ink.dark
+            and self.region.score >= _CLEAR[self.region.source]
+            and ink.separation >= _CLEAR_SEPARATION
+            and ink.share <= _CLEAR_SHARE
+            and ink.unevenness <= _CLEAR_UNEVENNESS
+            and (ink.coloured or ink.length >= _CLEAR_LENGTH)
+        )
 
-def _region_strokes(lab: Floats, polygon: npt.NDArray[np.float32]) -> _Found:
+
+def _region_strokes(lab: Floats, region: TextRegion, scale: float) -> _Found:
     """Strokes of one region, searched a little beyond its polygon, as full-size masks."""
-    shape = lab.shape[:2]
+    shape, polygon = lab.shape[:2], region.polygon * scale
     _, size, _ = cv2.minAreaRect(polygon)
     height_px = max(4.0, min(size))
     margin = round(0.35 * height_px) + 4
@@ -120,31 +137,39 @@ def _region_strokes(lab: Floats, polygon: npt.NDArray[np.float32]) -> _Found:
     full_box, full_strokes = np.zeros(shape, bool), np.zeros(shape, bool)
     full_box[window] = box > 0
     full_strokes[window] = strokes
-    return _Found(full_box, full_strokes, ink)
+    return _Found(region, full_box, full_strokes, ink)
 
 
-def _judge(found: _Found, region: TextRegion, agreed: bool, mode: str) -> str:
-    """`stroke`, `box`, or nothing where the region is no writing."""
-    share = found.inside.mean()
-    sure = agreed or region.score >= _SURE
-    if mode == "box":
-        return "box" if (sure or found.reliable) and share <= _MAX_STROKE_REGION_SHARE else ""
-    if found.reliable and share <= _MAX_STROKE_REGION_SHARE:
-        return "stroke"
-    if not sure or share > _MAX_BOX_SHARE:
-        return ""
-    return "stroke" if mode == "stroke" else "box"
+def _believe(lab: Floats, regions: Sequence[TextRegion], scale: float) -> list[_Found]:
+    """The regions that are writing.
+
+    First those of which a detector is sure, on which two agree, or whose strokes are clear; then those that were
+    written with the pen of one of them.
+    """
+    found = [_region_strokes(lab, region, scale) for region in regions]
+    found = [f for f in found if f.inside.mean() <= _MAX_REGION_SHARE]
+    sure, doubtful = [], []
+    for f in found:
+        (sure if _agreed(f.region, regions) or f.sure or f.clear else doubtful).append(f)
+    pens = [f.ink for f in sure if f.reliable and f.ink.telling]
+    return sure + [f for f in doubtful if f.reliable and any(f.ink.same_pen(pen) for pen in pens)]
+
+
+def _as_box(found: _Found, mode: str) -> bool:
+    if mode == "auto":
+        return not found.reliable and bool(found.inside.mean() <= _MAX_BOX_SHARE)
+    return mode == "box"
 
 
 def _agreed(region: TextRegion, regions: Sequence[TextRegion]) -> bool:
-    """Whether another detector found half of the same region."""
+    """Whether another detector found about the same region."""
     return any(
-        other.source != region.source and _overlap(region.polygon, other.polygon) >= 0.5 for other in regions
+        other.source != region.source and _overlap(region.polygon, other.polygon) >= 0.3 for other in regions
     )
 
 
 def _overlap(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    """Area of the intersection over that of the smaller polygon."""
-    shared, _ = cv2.intersectConvexConvex(cv2.convexHull(one), cv2.convexHull(other))
-    smaller = min(cv2.contourArea(cv2.convexHull(one)), cv2.contourArea(cv2.convexHull(other)))
-    return float(shared / max(smaller, 1e-6))
+    """Area of the intersection over that of the union."""
+    hulls = cv2.convexHull(one), cv2.convexHull(other)
+    shared, _ = cv2.intersectConvexConvex(*hulls)
+    return float(shared / max(cv2.contourArea(hulls[0]) + cv2.contourArea(hulls[1]) - shared, 1e-6))

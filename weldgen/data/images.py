@@ -267,7 +267,8 @@ def _from_rgb(pixels: RGB, like: Photo) -> npt.NDArray[Any]:
     if mode == "L":
         return grey
     if mode == "CMYK":
-        return np.asarray(Image.fromarray(pixels[None]).convert("CMYK"))[0]
+        separated: npt.NDArray[np.uint8] = np.asarray(Image.fromarray(pixels[None]).convert("CMYK"))[0]
+        return separated
     if mode == "I;16":
         return grey.astype(np.uint16) * 257
     colour: npt.NDArray[Any] = grey[:, None] if mode == "LA" else pixels

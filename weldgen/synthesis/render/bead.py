@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from weldgen.synthesis.render.material import Canvas, Material, RGBColour
-from weldgen.synthesis.render.noise import Plane, Rng, fractal_noise, line_noise, smoothstep, value_noise
+from weldgen.synthesis.render.noise import Plane, Rng, f32, fractal_noise, line_noise, smoothstep, value_noise
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def _metal(spec: BeadSpec, bead: Bead, lag: Plane, grain: Plane, rng: Rng) -> Pl
     albedo = tone[:, :, None] * np.asarray(spec.colour, np.float32)
     if spec.tint > 0:
         band = 0.5 + 0.5 * np.sin(2 * bead.radius + 0.9 * patches + np.float32(0.25) * np.sin(2 * np.pi * lag))
-        straw, violet = np.float32([1.06, 0.86, 0.58]), np.float32([0.74, 0.72, 1.0])
+        straw, violet = f32([1.06, 0.86, 0.58]), f32([0.74, 0.72, 1.0])
         tinted = albedo * (straw + (violet - straw) * band[:, :, None])
         albedo = albedo + np.float32(spec.tint) * (tinted - albedo)
     # Oxide gathers along the toes, where the metal froze first.
@@ -240,7 +240,7 @@ def _heat(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Material:
     index = np.clip(beyond * 255, 0, 255).astype(np.uint8)
     multiplier = 1 + np.float32(spec.heat.strength) * (table[index] - 1)  # (H, W, 3)
     fume = np.exp(-np.maximum(beyond, 0) * 2.5) * np.float32(spec.heat.strength)
-    line = 1 - 0.45 * np.exp(-(((bead.radius - 1.01) * np.float32(0.5 * bead.width_px / 1.6)) ** 2))
+    line = 1 - 0.30 * np.exp(-(((bead.radius - 1.01) * np.float32(0.5 * bead.width_px / 1.8)) ** 2))
     return replace(
         material,
         albedo=material.albedo * multiplier * line[:, :, None],

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.synthesis.render.material import Canvas, Material, RGBColour
-from weldgen.synthesis.render.noise import Plane, Rng, blur, smoothstep, value_noise
+from weldgen.synthesis.render.noise import Plane, Rng, blur, f32, smoothstep, value_noise
 
 _ROOM_PX = 96
 # Blur of the room's tables, in pixels, and the roughness each stands for.
 _ROOM_LEVELS = ((2.0, 0.15), (6.0, 0.40), (15.0, 0.75))
 _SHADOW_STEPS = 8
+_LUMA = f32([[0.2126, 0.7152, 0.0722]])
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,7 @@ def shade(material: Material, light: LightSpec, canvas: Canvas, rng: Rng) -> Pla
         colour = np.asarray(lamp.colour, np.float32)
         radiance += (lit * facing)[:, :, None] * diffuse_colour * colour
         radiance += (lit * lobe * (0.4 + 0.6 * open_sky))[:, :, None] * mirror_colour * colour
-    radiance *= _falloff(light, canvas, rng)[:, :, None]
-    return radiance
+    return np.asarray(radiance * _falloff(light, canvas, rng)[:, :, None])
 
 
 def _lamp_terms(lamp: Lamp, nx: Plane, ny: Plane, nz: Plane, roughness: Plane) -> tuple[Plane, Plane]:
@@ -171,7 +171,7 @@ def _level_weight(roughness: Plane, index: int, level: float) -> Plane:
     above = _ROOM_LEVELS[index + 1][1] if index + 1 < len(_ROOM_LEVELS) else np.inf
     rising = np.clip((roughness - below) / (level - below), 0, 1) if index else np.ones_like(roughness)
     falling = np.clip((above - roughness) / (above - level), 0, 1) if np.isfinite(above) else np.ones_like(roughness)
-    return np.minimum(rising, falling)
+    return np.asarray(np.minimum(rising, falling))
 
 
 def occlusion(height: Plane, unit_px: float) -> Plane:
@@ -194,7 +194,7 @@ def shadow(height: Plane, lamp: Lamp) -> Plane:
         return np.ones_like(height)
     lit = np.ones_like(height)
     for step in np.linspace(1.0, reach_px, _SHADOW_STEPS):
-        move = np.float32([[1, 0, -lx / flat * step], [0, 1, -ly / flat * step]])
+        move = f32([[1, 0, -lx / flat * step], [0, 1, -ly / flat * step]])
         towards = cv2.warpAffine(
             height, move, height.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
@@ -216,17 +216,17 @@ def _falloff(light: LightSpec, canvas: Canvas, rng: Rng) -> Plane:
 def develop(radiance: Plane, camera: CameraSpec) -> Plane:
     """Expose, balance, tone-map and encode: linear radiance to display values 0..1, (H, W, 3) float32."""
     red, blue = camera.white_balance
-    radiance = radiance * np.float32([red, 1.0, blue])
-    luminance = radiance @ np.float32([0.2126, 0.7152, 0.0722])
+    radiance = radiance * f32([red, 1.0, blue])
+    luminance = cv2.transform(radiance, _LUMA)
     small = cv2.resize(luminance, (64, 64), interpolation=cv2.INTER_AREA)
     key = float(np.exp(np.mean(np.log(small + 1e-3))))
     radiance *= np.float32(camera.exposure**2.2 / key)
-    grey = (radiance @ np.float32([0.2126, 0.7152, 0.0722]))[:, :, None]
+    grey = cv2.transform(radiance, _LUMA)[:, :, None]
     radiance = np.maximum(grey + np.float32(camera.saturation) * (radiance - grey), 0)
     toned = radiance * (1 + radiance / np.float32(6.0)) / (1 + 0.75 * radiance)  # Reinhard's curve, white at about 2.4
     encoded = cv2.pow(np.clip(toned, 0, 1), 1 / 2.2)
     bent = encoded + np.float32(camera.contrast - 1) * (encoded - 0.45) * (1 - np.abs(2 * encoded - 1))
-    return np.clip(bent, 0, 1)
+    return np.asarray(np.clip(bent, 0, 1))
 
 
 def soften(picture: Plane, camera: CameraSpec, size_px: int) -> Plane:
@@ -235,7 +235,7 @@ def soften(picture: Plane, camera: CameraSpec, size_px: int) -> Plane:
     soft = blur(picture, camera.blur_px * scale)
     if camera.sharpen > 0:
         soft = soft + np.float32(camera.sharpen) * (soft - blur(soft, 1.2 * scale))
-    return np.clip(soft, 0, 1)
+    return np.asarray(np.clip(soft, 0, 1))
 
 
 def expose_sensor(picture: Plane, camera: CameraSpec, rng: Rng) -> npt.NDArray[np.uint8]:
@@ -248,4 +248,4 @@ def expose_sensor(picture: Plane, camera: CameraSpec, rng: Rng) -> npt.NDArray[n
     colour_grain = rng.standard_normal(picture.shape, dtype=np.float32)
     strength = np.float32(camera.noise / 255) * (0.6 + 0.8 * np.sqrt(shaded))
     noisy = shaded + strength * (0.85 * grain + 0.5 * colour_grain)
-    return np.clip(noisy * 255 + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(noisy * 255 + 0.5, 0, 255), np.uint8)

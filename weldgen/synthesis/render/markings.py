@@ -34,7 +34,6 @@ GLYPHS: dict[str, str] = {
 # Signs, on the same grid; they are drawn larger than letters.
 SIGNS: dict[str, str] = {
     "arrow": "05 65;43 65 47", "circle": "~30 11 04 17 39 57 64 51 30 20", "tick": "05 28 60", "cross": "00 69;60 09",
-    "underline": "~09 28 49 68", "bracket": "20 00 09 29",
 }  # fmt: skip
 # Display RGB of the inks.
 INKS: dict[str, RGBColour] = {
@@ -112,15 +111,15 @@ class Overlay:
 
 def draw_markings(markings: Sequence[Marking], canvas: Canvas, rng: Rng) -> Overlay:
     """Draw markings on an empty canvas; later ones lie on top."""
-    colour = np.zeros((*canvas.shape, 3), np.float32)
-    alpha = np.zeros(canvas.shape, np.float32)
+    colour: Plane = np.zeros((*canvas.shape, 3), np.float32)
+    alpha: Plane = np.zeros(canvas.shape, np.float32)
     for marking in markings:
         tool = TOOLS[marking.tool]
         size_px = marking.size * canvas.unit_px
         width_px = max(1.1, size_px * float(rng.uniform(*tool.width)))
         line = _stroke_cover(_strokes(marking, size_px, canvas, rng), width_px, canvas)
         ink = _ink_alpha(line, tool, width_px, rng)
-        tone = np.clip(np.asarray(INKS[marking.ink], np.float32) + rng.normal(0, 0.03, 3), 0, 1).astype(np.float32)
+        tone = np.asarray(INKS[marking.ink], np.float32) * np.float32(rng.uniform(0.85, 1.05))
         grain = 1 + 0.06 * fractal_noise(rng, canvas.shape, 3 * width_px)[:, :, None]
         colour += ink[:, :, None] * (tone * grain - colour)
         alpha = alpha + ink * (1 - alpha)

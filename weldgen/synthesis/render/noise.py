@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -16,6 +17,11 @@ Rng = np.random.Generator
 
 # How many octaves below the coarsest a fractal field may have; finer ones are below a pixel.
 _MAX_OCTAVES = 6
+
+
+def f32(values: Sequence[Any]) -> Plane:
+    """A float32 array of numbers."""
+    return np.asarray(values, np.float32)
 
 
 def stream(seed: int, name: str) -> Rng:
@@ -42,7 +48,7 @@ def value_noise(rng: Rng, shape: tuple[int, int], cell_px: float, stretch: float
         coarse, (round(columns * cell_x), round(rows * cell_y)), interpolation=cv2.INTER_CUBIC
     )  # (>=H, >=W)
     top, left = round(cell_y), round(cell_x)
-    return np.asarray(grown[top : top + height, left : left + width]) * np.float32(1.35)
+    return np.asarray(grown[top : top + height, left : left + width] * np.float32(1.35))
 
 
 def fractal_noise(rng: Rng, shape: tuple[int, int], cell_px: float, gain: float = 0.5, stretch: float = 1.0) -> Plane:
@@ -56,12 +62,12 @@ def fractal_noise(rng: Rng, shape: tuple[int, int], cell_px: float, gain: float 
         cell_px /= 2
         if cell_px < 1:
             break
-    return total / np.float32(np.sqrt(power))
+    return np.asarray(total / np.float32(np.sqrt(power)))
 
 
 def line_noise(rng: Rng, length: int, cell_px: float) -> Plane:
     """Smooth noise along a line, about zero mean and unit deviation, (length,)."""
-    return value_noise(rng, (1, length), 1.0, stretch=max(cell_px, 1.0))[0]
+    return np.asarray(value_noise(rng, (1, length), 1.0, stretch=max(cell_px, 1.0))[0])
 
 
 def streaks(rng: Rng, shape: tuple[int, int], angle_deg: float, length_px: float, cell_px: float = 1.0) -> Plane:
@@ -95,4 +101,4 @@ def blur(plane: Plane, sigma_px: float) -> Plane:
 def smoothstep(plane: Plane, low: float, high: float) -> Plane:
     """0 below `low`, 1 above `high`, smooth between."""
     x = np.clip((plane - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
-    return x * x * (np.float32(3) - np.float32(2) * x)
+    return np.asarray(x * x * (np.float32(3) - np.float32(2) * x))

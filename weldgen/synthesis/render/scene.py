@@ -10,30 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.synthesis.render.bead import Bead, lay_bead, weld
-from weldgen.synthesis.render.defects import DEFECTS, IRREGULAR, Mask, misshape
+from weldgen.synthesis.render.defect import Mask
+from weldgen.synthesis.render.defects import DEFECTS, IRREGULAR, misshape
 from weldgen.synthesis.render.light import CameraSpec, develop, expose_sensor, shade, soften
 from weldgen.synthesis.render.markings import apply_overlay, draw_markings, warp_overlay
 from weldgen.synthesis.render.material import Canvas, Material
 from weldgen.synthesis.render.noise import Plane, stream
 from weldgen.synthesis.render.style import WeldScene
 from weldgen.synthesis.render.surface import base_metal, lay_on_bench
-
-
-@dataclass(frozen=True)
-class DefectBox:
-    """Where a defect lies in the picture.
-
-    Attributes:
-        kind: Its kind.
-        severity: 0..1.
-        box: Left, top, right, bottom in pixels, the last two exclusive; None where it is not in the picture.
-        area_px: Pixels of its mask.
-    """
-
-    kind: str
-    severity: float
-    box: tuple[int, int, int, int] | None
-    area_px: int
+from weldgen.synthesis.requests import DefectBox
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from weldgen.synthesis.render.material import Canvas, Material, RGBColour, paint
-from weldgen.synthesis.render.noise import Plane, Rng, blur, fractal_noise, smoothstep, streaks, value_noise
+from weldgen.synthesis.render.noise import Plane, Rng, blur, f32, fractal_noise, smoothstep, streaks, value_noise
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _mill_scale(rng: Rng, canvas: Canvas) -> Material:
     grain = rng.standard_normal(canvas.shape, dtype=np.float32)
     roll = streaks(rng, canvas.shape, float(rng.normal(0, 1.5)), canvas.unit_px * 0.6, 2.0)
     warm = np.clip(rng.uniform(0, 1) + 0.16 * fractal_noise(rng, canvas.shape, canvas.unit_px * 0.5), 0, 1)[:, :, None]
-    blue, brown = np.float32([0.105, 0.115, 0.130]), np.float32([0.150, 0.120, 0.100])
+    blue, brown = f32([0.105, 0.115, 0.130]), f32([0.150, 0.120, 0.100])
     level = float(rng.uniform(0.8, 1.7))
     tone = np.clip(1 + 0.16 * mottle + 0.07 * grain + 0.06 * roll, 0.3, 2)[:, :, None]
     material = Material(
@@ -96,9 +96,9 @@ def _rusted(rng: Rng, canvas: Canvas) -> Material:
     fine = fractal_noise(rng, canvas.shape, 5.0, 0.7)
     cover = float(rng.uniform(-0.9, 0.6))
     bloom = 0.30 * smoothstep(broad, cover - 1.5, cover + 1.5)
-    rust = np.maximum(bloom, smoothstep(broad + 0.40 * fine, cover, cover + 2.2))
+    rust = np.maximum(bloom, smoothstep(broad + 0.28 * fine, cover, cover + 2.2))
     light = np.clip(0.5 + 0.35 * fine, 0, 1)[:, :, None]
-    dark_rust, light_rust = np.float32([0.085, 0.044, 0.028]), np.float32([0.24, 0.112, 0.052])
+    dark_rust, light_rust = f32([0.085, 0.044, 0.028]), f32([0.24, 0.112, 0.052])
     material = paint(material, 0.9 * rust, dark_rust + (light_rust - dark_rust) * light, 0.88, 0.05)
     return replace(material, height=material.height + rust * (0.45 * fine))
 

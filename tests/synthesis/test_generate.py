@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from weldgen.config import load_config
+from weldgen.data.dataset import Dataset
+from weldgen.data.images import write_rgb
+from weldgen.errors import ConfigError, DataError
+from weldgen.receipts import read_receipt
+from weldgen.synthesis.gates import GateConfig
+from weldgen.synthesis.generate import SynthConfig, synth
+from weldgen.synthesis.making import MASK_VALUES
+from weldgen.synthesis.recipes import RECIPES, Recipe
+from weldgen.synthesis.render.generator import RenderGenerator
+from weldgen.synthesis.requests import Request
+
+
+def _config(**settings: object) -> SynthConfig:
+    return SynthConfig.model_validate({"n": 6, "generator": "render", "size_px": 128, "jobs": 1, **settings})
+
+
+def _content(root: Path) -> dict[str, str]:
+    """Hash of every file but the receipt, which holds times."""
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name != "stage.json"
+    }
+
+
+def test_what_it_makes(weld_dataset: Path, tmp_path: Path) -> None:
+    summary = synth(weld_dataset, tmp_path / "out", _config(annotations="masks"))
+    made = Dataset.open(tmp_path / "out")
+    assert made.counts() == {"bad_welds": 2, "crack": 2, "good_welds": 2}
+    assert summary.counts["images"] == 6 and summary.details["generator"] == "render"
+    assert "crack" in summary.notes[0]  # has no photo
+    shapes = {sample.width / sample.height for sample in Dataset.open(weld_dataset).samples}
+    for sample in made.samples:
+        assert (sample.split, sample.origin, sample.parents) == ("train", "synthetic", ())
+        assert max(sample.width, sample.height) == 128
+        assert min(abs(sample.width / sample.height - shape) for shape in shapes) < 0.02
+        with Image.open(made.path(sample)) as image:
+            assert image.size == (sample.width, sample.height) and image.format == "JPEG"
+        kinds = {defect["kind"] for defect in sample.extra["defects"]}
+        assert kinds <= set(RECIPES["bad"].defects) and bool(kinds) == (sample.label != "good_welds")
+        mask = np.asarray(Image.open((tmp_path / "out/masks" / sample.file_name).with_suffix(".png")))
+        assert set(np.unique(mask)) - {0} <= {MASK_VALUES[kind] for kind in kinds}
+        assert mask.any() == bool(kinds)
+
+
+def test_number_of_jobs_does_not_matter(weld_dataset: Path, tmp_path: Path) -> None:
+    synth(weld_dataset, tmp_path / "one", _config(jobs=1))
+    synth(weld_dataset, tmp_path / "two", _config(jobs=2))
+    assert _content(tmp_path / "one") == _content(tmp_path / "two")
+
+
+def test_a_torn_run_ends_like_an_unbroken_one(weld_dataset: Path, tmp_path: Path) -> None:
+    synth(weld_dataset, tmp_path / "whole", _config())
+    torn = tmp_path / "torn"
+    shutil.copytree(tmp_path / "whole", torn)
+    (torn / "stage.json").unlink()
+    lines = (torn / "metadata.jsonl").read_text().splitlines()
+    for line in lines[2:]:
+        (torn / json.loads(line)["file_name"]).unlink()
+    (torn / "metadata.jsonl").write_text("\n".join(lines[:3]) + lines[3][:40])
+    (torn / "bad_welds" / ".writing-render_000003.jpg").write_bytes(b"half")
+    summary = synth(weld_dataset, torn, _config())
+    assert summary.counts["made"] == 4
+    assert _content(torn) == _content(tmp_path / "whole")
+
+
+def test_a_larger_n_adds(weld_dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    synth(weld_dataset, out, _config(n=3))
+    first = _content(out)
+    stamps = {name: (out / name).stat().st_mtime_ns for name in first if name.endswith(".jpg")}
+    assert synth(weld_dataset, out, _config(n=6)).counts["made"] == 3
+    assert all((out / name).stat().st_mtime_ns == stamp for name, stamp in stamps.items())
+    synth(weld_dataset, tmp_path / "whole", _config(n=6))
+    assert _content(out) == _content(tmp_path / "whole")
+    assert synth(weld_dataset, out, _config(n=6)).skipped
+    assert not synth(weld_dataset, out, _config(n=6, seed=1)).skipped
+
+
+def test_png_photos_make_png_images(tmp_path: Path) -> None:
+    for index in range(3):
+        picture = np.random.default_rng(index).integers(0, 255, (64, 96, 3), np.uint8)
+        write_rgb(tmp_path / "clean" / "good" / f"{index}.png", picture)
+    synth(tmp_path / "clean", tmp_path / "out", _config(n=2))
+    assert sorted(path.name for path in (tmp_path / "out/good").iterdir()) == [
+        "render_000000.png",
+        "render_000001.png",
+    ]
+
+
+def test_copies_of_held_out_photos_are_made_anew(tmp_path: Path, make_metal: Callable[..., np.ndarray]) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    for seed, split in enumerate(("train", "train", "test")):
+        write_rgb(photos / split / "good" / f"{seed}.jpg", make_metal(seed))
+    synth(photos, out, _config(n=3))
+    before = {sample.file_name: sample for sample in Dataset.open(out).samples}
+    leak = "good/render_000001.jpg"
+    shutil.copy(out / leak, photos / "test" / "good" / "leak.jpg")
+    assert synth(photos, out, _config(n=3)).counts["made"] == 1
+    after = {sample.file_name: sample for sample in Dataset.open(out).samples}
+    assert after[leak].extra["rejected"] == ["copy of a validation or test photo"]
+    assert after[leak].extra["attempt"] == 1 and after[leak].id != before[leak].id
+    assert all(after[name] == before[name] for name in before if name != leak)
+
+
+def test_hopeless_gates_stop_the_run(weld_dataset: Path, tmp_path: Path) -> None:
+    config = _config(gates=GateConfig(min_deviation=200, attempts=3))
+    with pytest.raises(DataError, match=r"image 0 of class 'bad_welds' was refused 3 times: 3 x blank"):
+        synth(weld_dataset, tmp_path / "out", config)
+
+
+def test_a_class_without_a_recipe(weld_dataset: Path, tmp_path: Path) -> None:
+    (weld_dataset / "class_9").mkdir()
+    with pytest.raises(ConfigError, match="class_9"):
+        synth(weld_dataset, tmp_path / "out", _config())
+    own = {"class_9": Recipe(defects={"spatter": 1.0})}
+    synth(weld_dataset, tmp_path / "out", _config(n=2, recipes=own))
+
+
+def test_an_unknown_generator(weld_dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="accepted: auto, render, sdxl"):
+        synth(weld_dataset, tmp_path / "out", _config(generator="gan"))
+
+
+def test_a_request_is_independent_of_its_batch() -> None:
+    requests = [Request(i, 0, "bad", 50 + i, 96, 64, RECIPES["bad"]) for i in range(3)]
+    together = RenderGenerator().generate(requests)
+    for request, image in zip(requests, together, strict=True):
+        assert np.array_equal(RenderGenerator().generate([request])[0].image, image.image)
+
+
+def test_the_shipped_defaults_are_the_classs(tmp_path: Path) -> None:
+    assert load_config("synth", SynthConfig, project=tmp_path) == SynthConfig()
+
+
+def test_a_receipt_says_what_was_made(weld_dataset: Path, tmp_path: Path) -> None:
+    synth(weld_dataset, tmp_path / "out", _config(n=3))
+    receipt = read_receipt(tmp_path / "out")
+    assert receipt is not None
+    assert receipt["details"]["classes"] == {"bad_welds": 1, "crack": 1, "good_welds": 1}

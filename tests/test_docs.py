@@ -1,0 +1,125 @@
+"""Every documented command is run as written, but for its numbers, in one small project."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from weldgen import weights
+from weldgen.cli import app
+from weldgen.demo import make_photos
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Smaller numbers, and things that a reader puts in himself.
+SMALLER = {"--n 10000": "--n 8", "--n 200": "--n 6", "synth.n=40": "synth.n=8", "size_px=384": "size_px=96"}
+SETTINGS = """
+clean:
+  detect: {canvas_size_px: 320, mag_ratio: 1.0}
+synth: {size_px: 96}
+train:
+  model: {backbone: test_convnext.r160_in1k, weights: none}
+  data: {image_size: 64}
+  training: {epochs: 2, batch_size: 8}
+"""
+DEMO = """
+steps:
+  - stage: clean
+  - stage: synth
+    config: {n: 6, size_px: 96}
+  - stage: mix
+  - stage: train
+    config:
+      model: {backbone: test_convnext.r160_in1k, weights: none}
+      data: {image_size: 64}
+      training: {epochs: 1}
+  - stage: evaluate
+  - stage: export
+"""
+
+
+def commands(page: Path) -> list[str]:
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
+    return [part.strip() for block in blocks for line in block.splitlines() for part in line.split("&&") if part.strip()]
+
+
+def all_commands() -> list[str]:
+    found = [command for page in PAGES for command in commands(page)]
+    return [command for command in dict.fromkeys(found) if command.startswith("weldgen ")]
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of small rendered photos, with weights that lie in files instead of on a hub."""
+    monkeypatch.chdir(tmp_path)
+    make_photos(tmp_path / "PHOTOS", {"good": 7, "bad": 6}, size_px=(192, 128))
+    (tmp_path / "weldgen.yaml").write_text(SETTINGS)
+    (tmp_path / "pipelines").mkdir()
+    (tmp_path / "pipelines" / "demo.yaml").write_text(DEMO)
+    (tmp_path / "big-lama.pt").write_bytes(b"lama")
+    monkeypatch.setattr("weldgen.demo.PHOTOS", {"good": 5, "bad": 4})
+    monkeypatch.setattr("weldgen.demo.SIZE_PX", (192, 128))
+    return tmp_path
+
+
+def with_file_weights(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for weight_id in ("lama", "migan"):
+        source = project / f"{weight_id}.bin"
+        source.write_bytes(weight_id.encode())
+        weight = dataclasses.replace(
+            weights.WEIGHTS[weight_id], urls=(source.as_uri(),), sha256=hashlib.sha256(weight_id.encode()).hexdigest()
+        )
+        monkeypatch.setitem(weights.WEIGHTS, weight_id, weight)
+
+
+def call(command: str) -> None:
+    for text, smaller in SMALLER.items():
+        command = command.replace(text, smaller)
+    result = CliRunner().invoke(app, shlex.split(command)[1:])
+    assert result.exit_code == 0, f"{command}\n{result.output}\n{result.exception!r}"
+
+
+def test_every_documented_command_works(project, monkeypatch):
+    listed = all_commands()
+    about_weights = [c for c in listed if c.startswith("weldgen models")]
+    first = ["weldgen init", "weldgen ingest PHOTOS --out data/raw"]
+    main = ["clean", "synth", "train", "evaluate", "export", "predict", "run", "mix"]
+    rest = [c for c in listed if c not in about_weights and c not in first]
+    order = sorted(rest, key=lambda c: main.index(c.split()[1]) if c.split()[1] in main else len(main))
+    assert len(order) > 15
+    for command in [*first, *order]:
+        call(command)
+    assert (project / "out.jsonl").read_text().count('"label"') == 13
+    assert (project / "demo" / "report.html").is_file()
+    with_file_weights(project, monkeypatch)
+    for command in about_weights:
+        if "add" in command:
+            weights.find("lama").unlink()
+        call(command)
+
+
+def test_make_has_the_targets_that_are_documented():
+    targets = {c.split()[1] for page in PAGES for c in commands(page) if c.startswith("make ")}
+    makefile = (ROOT / "Makefile").read_text()
+    assert {"demo", "test"} <= targets
+    assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
+
+
+def test_every_command_and_page_is_documented():
+    text = "\n".join(page.read_text() for page in PAGES)
+    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert {name for name in names if f"weldgen {name}" not in text} == set()
+    readme = PAGES[0].read_text()
+    assert all(f"docs/{page.name}" in readme for page in PAGES[1:])
+
+
+def test_links_and_pictures_exist():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"

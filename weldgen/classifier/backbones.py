@@ -1,0 +1,198 @@
+"""Backbones: any timm network, with pre-trained weights from this machine, from the package, or none.
+
+Nothing is downloaded unless `weights="pretrained"` asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from weldgen import weights as registry
+from weldgen.errors import BackendError, ConfigError
+from weldgen.runtime import cache_dir, log
+
+PREFERRED = "convnextv2_nano.fcmae_ft_in22k_in1k_384"
+EMBEDDED = "tf_efficientnet_lite0"
+_EMBEDDED_WEIGHT = "efficientnet_lite0"
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A feature extractor.
+
+    Attributes:
+        model: timm network that turns (B, 3, S, S) normalised images into (B, F) features.
+        name: timm name.
+        features: F.
+        mean: Normalisation, for RGB from 0 to 1.
+        std: Normalisation, for RGB from 0 to 1.
+        weights: Records of the third-party weights in it: `{"id", "licence"}`.
+        notes: What was chosen and what would be better.
+    """
+
+    model: nn.Module
+    name: str
+    features: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    weights: tuple[Mapping[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def create_backbone(name: str, weights: str, image_size: int) -> Backbone:
+    """Build a backbone.
+
+    Args:
+        name: `auto` or a timm name. `auto` is ConvNeXtV2-nano where its weights are, else EfficientNet-Lite0.
+        weights: `auto` (those on this machine), `pretrained` (timm may download), `embedded` or `none`.
+        image_size: Side of the input in pixels, for networks that are built for one size.
+
+    Raises:
+        ConfigError: timm does not know the name, or nothing is embedded under it.
+        BackendError: The weights are not on this machine, or the download failed.
+    """
+    if name != "auto":
+        return _create(name, weights, image_size)
+    if weights == "pretrained" or (weights == "auto" and find_local(PREFERRED)):
+        return _create(PREFERRED, weights, image_size)
+    note = f"backbone: {EMBEDDED}"
+    if weights != "none":
+        note += (
+            f" with ImageNet weights that ship with weldgen, because those of {PREFERRED} (CC-BY-NC-4.0) are not on "
+            "this machine; where a model hub can be reached, model.weights=pretrained fetches them"
+        )
+    backbone = _create(EMBEDDED, "none" if weights == "none" else "embedded", image_size)
+    return replace(backbone, notes=(note, *backbone.notes))
+
+
+def rebuild(name: str, image_size: int) -> nn.Module:
+    """The network of a backbone without weights: those of the trained model are loaded into it."""
+    return _network(name, image_size, {})
+
+
+def find_local(name: str) -> Path | None:
+    """File with a timm backbone's weights on this machine: weldgen's cache, then the model hub's; None if missing."""
+    own = cache_dir() / "backbones" / f"{name}.safetensors"
+    if own.is_file():
+        return own
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    if config is None or not config.hf_hub_id:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    for file in _HUB_FILES:
+        found = try_to_load_from_cache(config.hf_hub_id, file)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def embedded_state() -> dict[str, Tensor]:
+    """ImageNet weights of EfficientNet-Lite0 under timm's names (the classifier layer left out)."""
+    state = torch.load(registry.require(_EMBEDDED_WEIGHT), map_location="cpu", weights_only=True)
+    blocks = iter(sorted({int(key.split(".")[1]) for key in state if key.startswith("_blocks.")}))
+    places = {
+        next(blocks): f"blocks.{stage}.{index}"
+        for stage, repeats in enumerate((1, 2, 2, 3, 3, 4, 1))
+        for index in range(repeats)
+    }
+    return {_timm_key(key, places): value for key, value in state.items() if not key.startswith("_fc.")}
+
+
+def stages(model: nn.Module) -> dict[str, int]:
+    """Name of each parameter -> its stage; 0 is the stem.
+
+    Raises:
+        ConfigError: timm does not divide this network into stages.
+    """
+    from timm.models import group_parameters
+
+    if not hasattr(model, "group_matcher"):
+        raise ConfigError(
+            "this backbone has no stages, so none can be frozen", "set model.freeze_stages=0"
+        )
+    named: dict[str, int] = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
+    return named
+
+
+def _timm_key(key: str, places: Mapping[int, str]) -> str:
+    """Name of a weight of lukemelas-style EfficientNets in timm's."""
+    outside = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+    if not key.startswith("_blocks."):
+        layer, rest = key.split(".", 1)
+        return f"{outside[layer]}.{rest}"
+    _, number, layer, rest = key.split(".", 3)
+    place = places[int(number)]
+    # A block with expansion has one more convolution in front, which shifts timm's numbers.
+    if place == "blocks.0.0":
+        inside = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    else:
+        inside = {
+            "_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw",
+            "_bn1": "bn2", "_project_conv": "conv_pwl", "_bn2": "bn3",
+        }  # fmt: skip
+    return f"{place}.{inside[layer]}.{rest}"
+
+
+def _create(name: str, weights: str, image_size: int) -> Backbone:
+    if not timm.is_model(name):
+        near = timm.list_models(f"*{name.split('.', maxsplit=1)[0].split('_', maxsplit=1)[0]}*")[:5]
+        raise ConfigError(
+            f"model.backbone={name} is not a timm network", f"nearest: {', '.join(near)}" if near else "timm.list_models()"
+        )
+    if weights == "none":
+        return _describe(_network(name, image_size, {}), name, (), ("the backbone starts from random weights",))
+    if weights == "embedded" or (weights == "auto" and name == EMBEDDED and not find_local(name)):
+        return _create_embedded(name, image_size)
+    local = find_local(name)
+    if local is None and weights == "auto":
+        raise BackendError(
+            f"the weights of {name} are not on this machine",
+            "model.weights=pretrained downloads them, model.weights=none starts from random ones, "
+            f"model.backbone=auto takes what is here; or put the file at {cache_dir() / 'backbones' / name}.safetensors",
+        )
+    source: dict[str, Any] = {"pretrained": True}
+    if local is not None:
+        source["pretrained_cfg_overlay"] = {"file": str(local)}
+    else:
+        log.info("timm downloads the weights of %s", name)
+    try:
+        model = _network(name, image_size, source)
+    except Exception as error:  # hub libraries raise many kinds
+        raise BackendError(
+            f"the weights of {name} could not be loaded: {error}", "check the connection, or use model.backbone=auto"
+        ) from error
+    licence = str(model.pretrained_cfg.get("license") or "unknown")
+    notes = [f"backbone: {name}, weights under {licence}"]
+    if "-nc" in licence.lower():
+        notes.append(f"{licence} forbids commercial use; convnext_nano.in12k_ft_in1k is a stand-in under Apache-2.0")
+    return _describe(model, name, ({"id": f"timm/{name}", "licence": licence},), tuple(notes))
+
+
+def _create_embedded(name: str, image_size: int) -> Backbone:
+    if name != EMBEDDED:
+        raise ConfigError(f"no weights of {name} ship with weldgen; those of {EMBEDDED} do", "model.backbone=auto")
+    model = _network(name, image_size, {})
+    model.load_state_dict(embedded_state())
+    return _describe(model, name, (registry.get(_EMBEDDED_WEIGHT).record,), ())
+
+
+def _network(name: str, image_size: int, source: Mapping[str, Any]) -> Any:
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    size = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+    return timm.create_model(name, num_classes=0, **size, **source)
+
+
+def _describe(model: Any, name: str, weights: tuple[Mapping[str, str], ...], notes: tuple[str, ...]) -> Backbone:
+    # Networks with a layer between pooling and classifier give longer features than `num_features` says.
+    features = getattr(model, "head_hidden_size", None) or model.num_features
+    mean, std = model.pretrained_cfg["mean"], model.pretrained_cfg["std"]
+    return Backbone(model, name, features, tuple(mean), tuple(std), weights, notes)

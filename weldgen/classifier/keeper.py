@@ -1,0 +1,142 @@
+"""Checkpoints, history, progress and early stopping: one callback, whose state travels in the checkpoint."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch as pl
+
+from weldgen.classifier.module import ClassifierModule, Plan
+from weldgen.classifier.settings import TrainingSettings
+from weldgen.runtime import log, output_errors, temporary_for, track, write_atomic
+
+BEST, LAST, HISTORY = "best.ckpt", "last.ckpt", "history.json"
+# A smaller fall of the validation loss is no better validation.
+_MIN_DELTA = 1e-3
+_SAVE_EVERY_S = 20.0
+
+
+class Keeper(pl.Callback):
+    """Keeps the best and the last state, and stops when nothing gets better.
+
+    The best epoch has the highest balanced accuracy on the validation photos; among equals the lowest loss. Without
+    validation photos the last epoch counts.
+
+    Args:
+        folder: Where checkpoints and history go.
+        settings: Patience and least number of steps.
+        plan: Length of the run.
+
+    Attributes:
+        history: One record an epoch.
+        best_epoch: Number of the best epoch, from 1; 0 before the first.
+    """
+
+    def __init__(self, folder: Path, settings: TrainingSettings, plan: Plan) -> None:
+        self.history: list[dict[str, Any]] = []
+        self.best_epoch = 0
+        self._best: tuple[float, float] | None = None
+        self._folder = folder
+        self._settings = settings
+        self._plan = plan
+        self._saved = self._epoch_started = time.monotonic()
+        self._progress: Iterator[int] = iter(())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps of this callback."""
+        return {"history": self.history, "best_epoch": self.best_epoch, "best": self._best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where the checkpoint was made."""
+        self.history = list(state_dict["history"])
+        self.best_epoch = state_dict["best_epoch"]
+        self._best = state_dict["best"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the progress bar; a run that had stopped early before it was interrupted stops again."""
+        if self.history:
+            self._stop_if_stale(trainer, self.history[-1]["epoch"])
+        left = self._plan.steps - trainer.global_step
+        self._progress = track(range(left), total=left, description="train", unit="steps")
+        next(self._progress, None)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock of the epoch."""
+        self._epoch_started = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
+        """Move the progress bar."""
+        next(self._progress, None)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the epoch, save, and decide whether to go on."""
+        module = cast(ClassifierModule, pl_module)
+        epoch = trainer.current_epoch + 1
+        better = self._is_better(module.epoch_metrics)
+        if better:
+            self.best_epoch = epoch
+        self.history.append(
+            {
+                "epoch": epoch,
+                "step": trainer.global_step,
+                "train_loss": module.train_loss,
+                **module.epoch_metrics,
+                "lr": trainer.optimizers[0].param_groups[-1]["lr"],
+                "seconds": round(time.monotonic() - self._epoch_started, 3),
+            }
+        )
+        self._stop_if_stale(trainer, epoch)
+        ending = trainer.should_stop or epoch == self._plan.epochs
+        if better:
+            self._save(trainer, BEST, weights_only=True)
+        if better or ending or time.monotonic() - self._saved > _SAVE_EVERY_S:
+            self._save(trainer, LAST, weights_only=False)
+            write_atomic(self._folder / HISTORY, json.dumps(self.history, indent=1) + "\n")
+            self._saved = time.monotonic()
+        self._tell(better)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """End the progress bar."""
+        self._progress = iter(())
+
+    def _is_better(self, metrics: dict[str, float]) -> bool:
+        if not metrics:
+            return True
+        score = (metrics["val_balanced_accuracy"], -metrics["val_loss"])
+        if self._best is None or score[0] > self._best[0] or (
+            score[0] == self._best[0] and score[1] > self._best[1] + _MIN_DELTA
+        ):
+            self._best = score
+            return True
+        return False
+
+    def _stop_if_stale(self, trainer: pl.Trainer, epoch: int) -> None:
+        patience = self._settings.patience
+        if patience and epoch - self.best_epoch >= patience and trainer.global_step >= self._settings.min_steps:
+            trainer.should_stop = True
+
+    def _save(self, trainer: pl.Trainer, name: str, *, weights_only: bool) -> None:
+        """Lightning writes in place; a checkpoint cut short by SIGKILL would end the run for good."""
+        path = self._folder / name
+        with output_errors(path):
+            trainer.save_checkpoint(temporary_for(path), weights_only=weights_only)
+            temporary_for(path).replace(path)
+
+    def _tell(self, better: bool) -> None:
+        if sys.stderr.isatty():
+            return  # the bar is enough
+        record = self.history[-1]
+        seen = (
+            f", validation: balanced accuracy {record['val_balanced_accuracy']:.1%}, loss {record['val_loss']:.3f}"
+            if "val_loss" in record
+            else ""
+        )
+        log.info(
+            "epoch %d/%d: loss %.3f%s%s",
+            record["epoch"], self._plan.epochs, record["train_loss"], seen, " (best)" if better and seen else "",
+        )  # fmt: skip

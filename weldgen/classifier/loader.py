@@ -1,0 +1,171 @@
+"""Training and validation images: decoded and letterboxed once, then drawn in an order that only seed and epoch decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
+
+from weldgen.classifier.augment import augment
+from weldgen.classifier.preprocess import letterbox
+from weldgen.classifier.settings import AugmentationSettings
+from weldgen.data.dataset import Dataset, Failure, Sample
+from weldgen.data.images import read_rgb
+from weldgen.errors import DataError
+from weldgen.runtime import derive_seed, log, output_errors, temporary_for, track
+
+Squares = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Images:
+    """Letterboxed images with their samples.
+
+    Attributes:
+        samples: The N that could be decoded.
+        squares: (N, 3, S, S) uint8 RGB, in memory or mapped from a file.
+        targets: (N,) int64 indices of the classes.
+    """
+
+    samples: tuple[Sample, ...]
+    squares: Squares
+    targets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def subset(self, split: str) -> Images:
+        """Those of one split."""
+        rows = [row for row, sample in enumerate(self.samples) if sample.split == split]
+        # A slice of a mapped file stays mapped; the rows of a split lie together.
+        chosen = self.squares[rows[0] : rows[-1] + 1] if rows else self.squares[:0]
+        return Images(tuple(self.samples[row] for row in rows), chosen, self.targets[rows])
+
+
+def load_images(
+    dataset: Dataset, samples: Sequence[Sample], labels: Sequence[str], *, size_px: int, jobs: int, scratch: tuple[Path, float]
+) -> tuple[Images, list[Failure]]:
+    """Decode and letterbox images once.
+
+    Args:
+        dataset: Where the samples lie.
+        samples: What to load; the result is grouped by split.
+        labels: Classes, in the order of the targets.
+        size_px: Side of the squares.
+        jobs: Threads.
+        scratch: Folder for the file that takes what does not fit, and the gigabytes that do fit into memory.
+
+    Returns:
+        The images, and the files that could not be decoded with the reason.
+    """
+    samples = sorted(samples, key=lambda sample: (sample.split, sample.file_name))
+    squares = _allocate((len(samples), 3, size_px, size_px), *scratch)
+    failures: list[Failure] = []
+    kept: list[Sample] = []
+
+    def load(sample: Sample) -> Squares | Failure:
+        try:
+            return letterbox(read_rgb(dataset.path(sample)), size_px)
+        except DataError as error:
+            return Failure(sample.file_name, error.message)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        results = zip(samples, pool.map(load, samples), strict=True)
+        for sample, result in track(results, total=len(samples), description="reading"):
+            if isinstance(result, Failure):
+                failures.append(result)
+            else:
+                squares[len(kept)] = result
+                kept.append(sample)
+    targets = np.array([labels.index(sample.label) for sample in kept], np.int64)
+    return Images(tuple(kept), squares[: len(kept)], targets), failures
+
+
+def _allocate(shape: tuple[int, ...], folder: Path, limit_gb: float) -> Squares:
+    size_gb = float(np.prod(shape)) / 1e9
+    if size_gb <= limit_gb:
+        return np.empty(shape, np.uint8)
+    path = temporary_for(folder / "images.npy")
+    log.info("%.1f GB of decoded images are kept in %s during the training", size_gb, path)
+    with output_errors(path):
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+
+class TrainingSet(TorchDataset[tuple[Tensor, int]]):
+    """Augmented training images, addressed by (epoch, row).
+
+    Args:
+        images: What to train on.
+        settings: The augmentation.
+        seed: Seed of the run; with the epoch and the sample's id it decides each augmentation.
+    """
+
+    def __init__(self, images: Images, settings: AugmentationSettings, seed: int) -> None:
+        self._images = images
+        self._settings = settings
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
+        epoch, row = key
+        seed = derive_seed(self._seed, "augment", epoch, self._images.samples[row].id)
+        image = torch.from_numpy(np.array(self._images.squares[row]))
+        return augment(image, self._settings, seed), int(self._images.targets[row])
+
+
+class ValidationSet(TorchDataset[tuple[Tensor, int]]):
+    """Images as they are, addressed by row."""
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return torch.from_numpy(np.array(self._images.squares[row])), int(self._images.targets[row])
+
+
+class EpochOrder(Sampler[tuple[int, int]]):
+    """Keys (epoch, row) in an order that depends on the seed and the epoch alone, so that a resumed run goes on exactly.
+
+    There are as many keys as fill whole batches: the last batch is completed with images drawn once more, because
+    batch statistics of two or three images are noise. Lightning calls `set_epoch`.
+
+    Args:
+        weights: How often each image should be drawn relative to the others; all equal means each once an epoch.
+        batch_size: Images a batch, at most as many as there are images.
+        seed: Seed of the run.
+    """
+
+    def __init__(self, weights: Sequence[float], batch_size: int, seed: int) -> None:
+        self._weights = torch.tensor(weights, dtype=torch.float64)
+        self._drawn = -(-len(weights) // batch_size) * batch_size
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._drawn
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(derive_seed(self._seed, "order", self._epoch))
+        count = len(self._weights)
+        if bool((self._weights == self._weights[0]).all()):
+            order = torch.cat([torch.randperm(count, generator=generator), torch.randperm(count, generator=generator)])
+        else:
+            order = torch.multinomial(self._weights, self._drawn, replacement=True, generator=generator)
+        yield from ((self._epoch, row) for row in order[: self._drawn].tolist())

@@ -1,0 +1,143 @@
+"""What a confusion matrix says, in NumPy: shares with their intervals, never without n."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+# Names that mean "nothing wrong", in the order in which they are looked for.
+GOOD_NAMES = ("good", "good_weld", "good_welds", "ok", "ok_front", "ok_weld", "normal", "pass", "no_defect", "defect_free")
+_Z95 = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Share:
+    """A count out of n, with its 95 % Wilson interval.
+
+    Attributes:
+        count: How many.
+        n: Out of how many.
+    """
+
+    count: int
+    n: int
+
+    @property
+    def value(self) -> float | None:
+        """The share, or None where n is 0."""
+        return self.count / self.n if self.n else None
+
+    def record(self) -> dict[str, Any]:
+        """What `metrics.json` keeps."""
+        low, high = wilson_interval(self.count, self.n)
+        return {"value": self.value, "count": self.count, "n": self.n, "low": low, "high": high}
+
+    def __str__(self) -> str:
+        low, high = wilson_interval(self.count, self.n)
+        return f"{self.count} of {self.n} (95 % interval {low:.0%} to {high:.0%})"
+
+
+def wilson_interval(count: int, n: int, z: float = _Z95) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927); 0 to 1 where n is 0."""
+    if n == 0:
+        return 0.0, 1.0
+    share = count / n
+    middle = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: int) -> Counts:
+    """(K, K) counts: rows are the true classes, columns the predicted ones."""
+    matrix = np.zeros((classes, classes), np.int64)
+    np.add.at(matrix, (np.asarray(truth, np.int64), np.asarray(predicted, np.int64)), 1)
+    return matrix
+
+
+def normalised(matrix: Counts) -> Floats:
+    """Rows as shares of their class; a class without a photo has zeros."""
+    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+
+
+def balanced_accuracy(matrix: Counts) -> float:
+    """Mean recall of the classes that have photos."""
+    present = matrix.sum(axis=1) > 0
+    return float(normalised(matrix).diagonal()[present].mean()) if present.any() else 0.0
+
+
+def precision_recall_f1(matrix: Counts) -> tuple[Floats, Floats, Floats]:
+    """Per class, each (K,); 0 where the denominator is 0, as scikit-learn has it."""
+    hits = matrix.diagonal().astype(np.float64)
+    precision = hits / np.maximum(matrix.sum(axis=0), 1)
+    recall = hits / np.maximum(matrix.sum(axis=1), 1)
+    f1 = 2 * hits / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
+    return precision, recall, f1
+
+
+def good_class(labels: Sequence[str]) -> str | None:
+    """The class that means "nothing wrong", by its name; None where none is called so."""
+    lowered = {label.lower().replace("-", "_").replace(" ", "_"): label for label in labels}
+    return next((lowered[name] for name in GOOD_NAMES if name in lowered), None)
+
+
+def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
+    """Everything that `metrics.json` says about a confusion matrix.
+
+    Args:
+        matrix: (K, K) counts.
+        labels: The K names.
+    """
+    precision, recall, f1 = precision_recall_f1(matrix)
+    support = matrix.sum(axis=1)
+    present = support > 0
+    shares = support / max(1, support.sum())
+    per_class = {
+        label: {
+            "support": int(support[k]),
+            "predicted": int(matrix[:, k].sum()),
+            "precision": Share(int(matrix[k, k]), int(matrix[:, k].sum())).record(),
+            "recall": Share(int(matrix[k, k]), int(support[k])).record(),
+            "f1": float(f1[k]),
+        }
+        for k, label in enumerate(labels)
+    }
+    averages = {
+        name: {
+            "precision": float((weights * precision).sum()),
+            "recall": float((weights * recall).sum()),
+            "f1": float((weights * f1).sum()),
+        }
+        for name, weights in (("macro", present / max(1, present.sum())), ("weighted", shares))
+    }
+    return {
+        "n": int(matrix.sum()),
+        "accuracy": Share(int(matrix.trace()), int(matrix.sum())).record(),
+        "balanced_accuracy": balanced_accuracy(matrix),
+        **averages,
+        "classes": per_class,
+        "confusion": matrix.tolist(),
+        "confusion_normalised": normalised(matrix).round(6).tolist(),
+        "labels": list(labels),
+        **_good_against_bad(matrix, labels),
+    }
+
+
+def _good_against_bad(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
+    """False alarms (good called bad) and misses (bad called good); any other class than good counts as bad."""
+    good = good_class(labels)
+    if good is None:
+        return {"good_class": None, "false_alarm_rate": None, "miss_rate": None}
+    g = list(labels).index(good)
+    bad = [k for k in range(len(labels)) if k != g]
+    alarms = Share(int(matrix[g, bad].sum()), int(matrix[g].sum()))
+    misses = Share(int(matrix[bad, g].sum()), int(matrix[bad].sum()))
+    return {"good_class": good, "false_alarm_rate": alarms.record(), "miss_rate": misses.record()}

@@ -1,0 +1,119 @@
+"""A trained model on disk: `model.safetensors` with the weights, `model.json` with everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import weldgen
+from weldgen.classifier.backbones import rebuild
+from weldgen.classifier.network import WeldNetwork
+from weldgen.classifier.settings import ModelSettings
+from weldgen.errors import DataError
+from weldgen.runtime import output_errors, temporary_for, write_atomic
+
+WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known of a trained model.
+
+    Attributes:
+        classes: Names, in the order of the outputs.
+        image_size: Side of the square input in pixels.
+        backbone: timm name.
+        features: Length of the backbone's features.
+        mean: Normalisation, for RGB from 0 to 1.
+        std: Normalisation, for RGB from 0 to 1.
+        settings: The configuration's `model` section.
+        temperature: Divides the logits.
+        temperature_fitted_on: Validation photos that it was fitted on; 0: not fitted.
+        threshold: Predictions with a lower probability abstain; 0: never.
+        trained_on: Training images by class and origin, e.g. `{"good": {"real": 4, "synthetic": 12}}`.
+        seen: Ids of the real photos of training and validation, by split.
+        licences: Third-party weights in the model, and the licences of what made synthetic training images.
+        validation: Metrics of the best epoch.
+        weldgen: Version that trained it.
+    """
+
+    classes: tuple[str, ...]
+    image_size: int
+    backbone: str
+    features: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    settings: Mapping[str, Any]
+    temperature: float = 1.0
+    temperature_fitted_on: int = 0
+    threshold: float = 0.0
+    trained_on: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    licences: Mapping[str, str] = field(default_factory=dict)
+    validation: Mapping[str, float] = field(default_factory=dict)
+    weldgen: str = weldgen.__version__
+
+
+def save_model(folder: Path, network: WeldNetwork, card: ModelCard) -> None:
+    """Write a model; the card last, so that a folder with a card is whole."""
+    from safetensors.torch import save_file
+
+    path = folder / WEIGHTS_NAME
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with output_errors(path):
+        save_file(state, temporary_for(path))
+        temporary_for(path).replace(path)
+    write_atomic(folder / CARD_NAME, json.dumps({"format": _FORMAT, **asdict(card)}, indent=1) + "\n")
+
+
+def load_card(model: Path) -> ModelCard:
+    """Card of a trained model.
+
+    Args:
+        model: Its folder, or a file in it.
+
+    Raises:
+        DataError: There is no model, or one of a newer weldgen.
+    """
+    folder = model if model.is_dir() else model.parent
+    path = folder / CARD_NAME
+    if not path.is_file():
+        unfinished = " (its training is not finished)" if (folder / "run.json").is_file() else ""
+        raise DataError(f"{folder} holds no trained model{unfinished}; expected {path}", "weldgen train")
+    content = json.loads(path.read_text())
+    if content.pop("format") != _FORMAT:
+        raise DataError(f"{path} was written by weldgen {content.get('weldgen')}", "update weldgen")
+    lists = {key: tuple(content[key]) for key in ("classes", "mean", "std")}
+    return ModelCard(**{**content, **lists})
+
+
+def load_model(model: Path, device: str = "cpu") -> tuple[WeldNetwork, ModelCard]:
+    """A trained network in evaluation mode, and its card.
+
+    Raises:
+        DataError: There is no model.
+    """
+    from safetensors.torch import load_file
+
+    card = load_card(model)
+    network = build_network(card)
+    folder = model if model.is_dir() else model.parent
+    network.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    return network.to(torch.device(device)).eval(), card
+
+
+def build_network(card: ModelCard) -> WeldNetwork:
+    """The network that a card describes, with random weights."""
+    return WeldNetwork(
+        rebuild(card.backbone, card.image_size),
+        card.features,
+        (card.mean, card.std),
+        ModelSettings.model_validate(card.settings),
+        len(card.classes),
+    )

@@ -1,0 +1,105 @@
+"""The classifier's network: normalise, backbone, embedding, head."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from weldgen.classifier.backbones import stages
+from weldgen.classifier.heads import HEADS
+from weldgen.classifier.settings import ModelSettings
+
+
+class WeldNetwork(nn.Module):
+    """Letterboxed images in, logits out.
+
+    Args:
+        backbone: Network that turns (B, 3, S, S) normalised images into (B, F) features.
+        features: F.
+        normalisation: Mean and standard deviation of RGB from 0 to 1.
+        settings: Head, embedding, dropout.
+        classes: Number of classes.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        features: int,
+        normalisation: tuple[tuple[float, ...], tuple[float, ...]],
+        settings: ModelSettings,
+        classes: int,
+    ) -> None:
+        super().__init__()
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1) * 255 for values in normalisation)
+        self.register_buffer("mean", mean, persistent=False)
+        self.register_buffer("std", std, persistent=False)
+        self.backbone = backbone
+        self.dropout = nn.Dropout(settings.drop_rate)
+        self.embedding = nn.Linear(features, settings.embedding_size, bias=False)
+        nn.init.orthogonal_(self.embedding.weight)  # keeps the angles of the pre-trained features
+        self.head = HEADS[settings.head](settings, classes)
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(B, E) embeddings of (B, 3, S, S) RGB from 0 to 255, uint8 or float."""
+        pixels = (images.float() - self.mean) / self.std
+        features = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
+        return cast(Tensor, self.embedding(self.dropout(features)))
+
+    def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
+        """Logits, (B, K) float32; with soft targets, (B, K), those of training.
+
+        Args:
+            images: (B, 3, S, S) RGB from 0 to 255, uint8 or float.
+            targets: Shares of each class, or None for prediction.
+        """
+        return cast(Tensor, self.head(self.embed(images), targets))
+
+
+def freeze(backbone: nn.Module, count: int) -> float:
+    """Freeze the stem and the first `count` stages; returns the share of the parameters that still learn."""
+    if count:
+        stage = stages(backbone)
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_(stage[name] > count)
+    total = sum(parameter.numel() for parameter in backbone.parameters())
+    learning = sum(parameter.numel() for parameter in backbone.parameters() if parameter.requires_grad)
+    return learning / total
+
+
+def keep_frozen_statistics(backbone: nn.Module) -> None:
+    """Put normalisation layers whose own weights are frozen into evaluation mode, so that their statistics stay."""
+    for module in backbone.modules():
+        own = list(module.parameters(recurse=False))
+        has_statistics = "running_mean" in dict(module.named_buffers(recurse=False))
+        if has_statistics and own and not any(parameter.requires_grad for parameter in own):
+            module.eval()
+
+
+def parameter_groups(network: WeldNetwork, lr: float, backbone_ratio: float, weight_decay: float) -> list[dict[str, object]]:
+    """Parameters for an optimizer: backbone slower than the rest, no decay on biases and norms.
+
+    Args:
+        network: The network; frozen parameters are left out.
+        lr: Learning rate of embedding and head.
+        backbone_ratio: Factor on it for the backbone.
+        weight_decay: For matrices and kernels.
+    """
+    groups = []
+    for where, rate in (("backbone", lr * backbone_ratio), ("head", lr)):
+        learning = [
+            parameter
+            for name, parameter in network.named_parameters()
+            if parameter.requires_grad and name.startswith("backbone.") == (where == "backbone")
+        ]
+        for kind, decay, chosen in (
+            ("weights", weight_decay, [p for p in learning if p.ndim > 1]),
+            ("biases", 0.0, [p for p in learning if p.ndim <= 1]),
+        ):
+            if chosen:
+                groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": f"{where} {kind}"})
+    return groups

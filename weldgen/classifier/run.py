@@ -1,0 +1,265 @@
+"""One training run with Lightning, from images in memory to a model on disk."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from weldgen.classifier.backbones import Backbone, create_backbone
+from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
+from weldgen.classifier.folder import TENSORBOARD
+from weldgen.classifier.keeper import BEST, LAST, Keeper
+from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet
+from weldgen.classifier.losses import balanced_class_weights
+from weldgen.classifier.model_file import ModelCard, save_model
+from weldgen.classifier.module import ClassifierModule, Plan
+from weldgen.classifier.network import WeldNetwork, freeze
+from weldgen.classifier.train import TrainConfig, licences, trained_on
+from weldgen.errors import BackendError
+from weldgen.runtime import cpu_count, derive_seed, log, resolve_jobs
+
+_MAX_WORKERS = 8
+_PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run found.
+
+    Attributes:
+        notes: Sentences for the user.
+        weights: Third-party weights in the model.
+        details: For the receipt.
+    """
+
+    notes: tuple[str, ...]
+    weights: tuple[Mapping[str, str], ...]
+    details: Mapping[str, Any]
+
+
+def fit(
+    training: Images, validation: Images, labels: Sequence[str], *, out: Path, device: str, config: TrainConfig
+) -> Result:
+    """Train, or go on with a run that was interrupted, and write the model of the best epoch.
+
+    Args:
+        training: Images to learn from.
+        validation: Real photos that choose the best epoch; may be empty.
+        labels: Classes.
+        out: Folder of the model.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`.
+        config: Settings.
+    """
+    torch.manual_seed(derive_seed(config.seed, "weights"))
+    backbone = create_backbone(config.model.backbone, config.model.weights, config.data.image_size)
+    learning = freeze(backbone.model, config.model.freeze_stages)
+    network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), config.model, len(labels))
+    plan = plan_run(len(training), config)
+    weights = _draw_weights(training)
+    module = ClassifierModule(
+        network.to(memory_format=torch.channels_last), config.training, plan, _class_weights(training, weights, config)
+    )
+    keeper = Keeper(out, config.training, plan)
+    precision = choose_precision(config.training.precision, device)
+    loaders = _loaders(training, validation, weights, device, config)
+    with _quiet_lightning():
+        trainer = _trainer(out, device, precision, plan, config, keeper)
+        resume = out / LAST if (out / LAST).is_file() else None
+        if resume:
+            log.info("going on with the run that was interrupted")
+        _fit(trainer, module, loaders, resume)
+    best = torch.load(out / BEST, map_location="cpu", weights_only=True)
+    module.load_state_dict(best["state_dict"])
+    temperature, fitted_on = _temperature(network, loaders[1], len(validation))
+    record = keeper.history[keeper.best_epoch - 1]
+    card = ModelCard(
+        classes=tuple(labels),
+        image_size=config.data.image_size,
+        backbone=backbone.name,
+        features=backbone.features,
+        mean=backbone.mean,
+        std=backbone.std,
+        settings=config.model.model_dump(mode="json"),
+        temperature=temperature,
+        temperature_fitted_on=fitted_on,
+        trained_on=trained_on(training.samples),
+        seen=_seen(training, validation),
+        licences=licences(training.samples, backbone.weights),
+        validation={name: value for name, value in record.items() if name.startswith("val_")},
+    )
+    save_model(out, network, card)
+    return Result(
+        _notes(backbone, learning, card, keeper, plan, config),
+        backbone.weights,
+        _details(card, keeper, plan, precision, learning),
+    )
+
+
+def plan_run(images: int, config: TrainConfig) -> Plan:
+    """Number of epochs: as configured, or as many as `min_steps` takes."""
+    steps = -(-images // min(config.training.batch_size, images))
+    epochs = max(config.training.epochs, -(-config.training.min_steps // steps))
+    return Plan(epochs, steps, config.seed, config.model.backbone_lr_ratio)
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """`fp32`, `bf16` or `fp16`; `auto` takes what the device computes in."""
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return "bf16"
+    return "fp32"
+
+
+def _draw_weights(training: Images) -> list[float]:
+    """How often each image is drawn: what `mix` wrote, else all the same."""
+    return [float(sample.extra.get("weight", 1.0)) for sample in training.samples]
+
+
+def _class_weights(training: Images, weights: Sequence[float], config: TrainConfig) -> torch.Tensor:
+    classes = int(training.targets.max()) + 1
+    drawn = torch.zeros(classes).index_add(0, torch.from_numpy(training.targets), torch.tensor(weights))
+    if config.training.class_weights == "none":
+        return torch.ones(classes)
+    return balanced_class_weights(drawn.tolist(), config.training.class_weight_max)
+
+
+def _loaders(
+    training: Images, validation: Images, weights: Sequence[float], device: str, config: TrainConfig
+) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
+    batch = min(config.training.batch_size, len(training))
+    # On a CPU the training itself takes all cores, and workers would only compete with it.
+    workers = 0 if device == "cpu" else min(resolve_jobs(config.jobs), cpu_count(), _MAX_WORKERS)
+    shared: dict[str, Any] = {
+        "batch_size": batch,
+        "num_workers": workers,
+        "pin_memory": device.startswith("cuda"),
+        "persistent_workers": workers > 0,
+    }
+    order = EpochOrder(weights, batch, config.seed)
+    train: DataLoader[Any] = DataLoader(
+        TrainingSet(training, config.augmentation, config.seed), sampler=order, **shared
+    )
+    return train, DataLoader(ValidationSet(validation), **shared) if len(validation) else None
+
+
+def _trainer(
+    out: Path, device: str, precision: str, plan: Plan, config: TrainConfig, keeper: Keeper
+) -> pl.Trainer:
+    kind, _, index = device.partition(":")
+    return pl.Trainer(
+        accelerator="gpu" if kind == "cuda" else kind,
+        devices=[int(index)] if index else 1,
+        precision=_PRECISIONS[precision],
+        max_epochs=plan.epochs,
+        gradient_clip_val=config.training.clip_norm or None,
+        logger=TensorBoardLogger(out, name=TENSORBOARD, version=""),
+        callbacks=[keeper],
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=out,
+        inference_mode=False,
+    )
+
+
+def _fit(
+    trainer: pl.Trainer, module: ClassifierModule, loaders: tuple[DataLoader[Any], DataLoader[Any] | None], resume: Path | None
+) -> None:
+    try:
+        trainer.fit(module, loaders[0], loaders[1], ckpt_path=resume, weights_only=True)
+    except SystemExit as error:  # Lightning turns Ctrl-C into an exit; the command line has its own words for it
+        raise KeyboardInterrupt from error
+    except torch.OutOfMemoryError as error:
+        raise BackendError(
+            "the device has too little memory for this batch", "lower training.batch_size or data.image_size"
+        ) from error
+
+
+def _temperature(network: WeldNetwork, loader: DataLoader[Any] | None, photos: int) -> tuple[float, int]:
+    if loader is None or photos < MIN_PHOTOS:
+        return 1.0, 0
+    network.eval()
+    with torch.inference_mode():
+        parts = [(network(images), classes) for images, classes in loader]
+    logits, classes = (torch.cat(column) for column in zip(*parts, strict=True))
+    return fit_temperature(logits, classes), photos
+
+
+def _seen(training: Images, validation: Images) -> dict[str, list[str]]:
+    return {
+        split: sorted(sample.id for sample in images.samples if sample.origin == "real")
+        for split, images in (("train", training), ("val", validation))
+    }
+
+
+def _notes(
+    backbone: Backbone, learning: float, card: ModelCard, keeper: Keeper, plan: Plan, config: TrainConfig
+) -> tuple[str, ...]:
+    ran = len(keeper.history)
+    lines = [*backbone.notes]
+    if plan.epochs > config.training.epochs:
+        lines.append(
+            f"few images: {plan.epochs} epochs instead of {config.training.epochs}, to make {config.training.min_steps} "
+            "steps (training.min_steps)"
+        )
+    if config.model.freeze_stages:
+        lines.append(f"{learning:.0%} of the backbone's parameters learn (model.freeze_stages={config.model.freeze_stages})")
+    found = card.validation.get("val_balanced_accuracy")
+    best = f"best epoch {keeper.best_epoch} of {ran}"
+    lines.append(best if found is None else f"{best}: balanced accuracy {found:.1%} on the validation photos")
+    if not card.temperature_fitted_on:
+        lines.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} validation photos")
+    synthetic = card.licences.get("synthetic images")
+    if synthetic:
+        lines.append(f"synthetic images were made under {synthetic}")
+    return tuple(lines)
+
+
+def _details(card: ModelCard, keeper: Keeper, plan: Plan, precision: str, learning: float) -> dict[str, Any]:
+    seconds = sum(record["seconds"] for record in keeper.history)
+    return {
+        "classes": list(card.classes),
+        "trained_on": {label: dict(row) for label, row in card.trained_on.items()},
+        "backbone": card.backbone,
+        "learning_share": round(learning, 4),
+        "image_size": card.image_size,
+        "precision": precision,
+        "epochs": len(keeper.history),
+        "steps": keeper.history[-1]["step"],
+        "steps_per_epoch": plan.steps_per_epoch,
+        "best_epoch": keeper.best_epoch,
+        "validation": dict(card.validation),
+        "temperature": card.temperature,
+        "temperature_fitted_on": card.temperature_fitted_on,
+        "licences": dict(card.licences),
+        "training_seconds": round(seconds, 1),
+    }
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Lightning's hints and warnings are for its own users."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,72 @@
+"""Sections of the training configuration; light, so that `--help` loads no torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from weldgen.config import Config
+
+
+class DataSettings(Config):
+    """What the network sees."""
+
+    image_size: int = Field(
+        384, ge=32, le=2048, multiple_of=32, description="side of the square input in pixels; photos are padded to it"
+    )
+    cache_gb: float = Field(
+        4.0, ge=0, description="decoded images are kept in memory up to this size, beyond it in a temporary file"
+    )
+
+
+class ModelSettings(Config):
+    """The network."""
+
+    backbone: str = Field("auto", description="auto, or any timm name, e.g. tiny_vit_21m_384.dist_in22k_ft_in1k")
+    weights: Literal["auto", "pretrained", "embedded", "none"] = Field(
+        "auto", description="auto: what is on this machine; pretrained: timm may download; embedded: shipped; none: random"
+    )
+    freeze_stages: int = Field(2, ge=0, le=16, description="the stem and so many stages keep their pre-trained weights")
+    backbone_lr_ratio: float = Field(0.1, ge=0, le=1, description="learning rate of the backbone relative to the head's")
+    embedding_size: int = Field(512, ge=8, le=4096, description="length of the embedding that the head compares")
+    drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
+    head: Literal["arcface", "softmax"] = Field("arcface", description="arcface or softmax")
+    scale: float = Field(30.0, gt=0, description="arcface: factor of the cosines")
+    margin: float = Field(0.5, ge=0, lt=1.5, description="arcface: angular margin in radians")
+
+
+class TrainingSettings(Config):
+    """How it learns."""
+
+    epochs: int = Field(40, ge=1, description="passes over the training images")
+    min_steps: int = Field(150, ge=0, description="few images: more epochs, until so many optimisation steps are made")
+    batch_size: int = Field(16, ge=1, description="images a step")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate of the head")
+    weight_decay: float = Field(0.01, ge=0, description="AdamW's, not on biases and norms")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
+    clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: any")
+    patience: int = Field(12, ge=0, description="stop after so many epochs without a better validation; 0: never")
+    class_weights: Literal["balanced", "none"] = Field(
+        "balanced", description="balanced: rare classes count more (inverse frequency)"
+    )
+    class_weight_max: float = Field(10.0, ge=1, description="largest ratio between two class weights")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="auto: bf16 where the device computes in it, fp16 on other GPUs, fp32 elsewhere"
+    )
+
+
+class AugmentationSettings(Config):
+    """Random changes of the training images; 0 switches one off."""
+
+    hflip: float = Field(0.5, ge=0, le=1, description="probability of a left-right flip")
+    vflip: float = Field(0.3, ge=0, le=1, description="probability of an up-down flip")
+    rotate_deg: float = Field(15.0, ge=0, le=180, description="largest angle of rotation")
+    shift: float = Field(0.05, ge=0, lt=1, description="largest shift, as a share of the side")
+    scale: float = Field(0.1, ge=0, lt=1, description="largest change of size")
+    brightness: float = Field(0.2, ge=0, lt=1, description="largest change of brightness")
+    contrast: float = Field(0.2, ge=0, lt=1, description="largest change of contrast")
+    saturation: float = Field(0.2, ge=0, lt=1, description="largest change of saturation")
+    hue_deg: float = Field(10.0, ge=0, le=180, description="largest turn of the hue")
+    blur: float = Field(0.1, ge=0, le=1, description="probability of a Gaussian blur")
+    noise: float = Field(0.02, ge=0, lt=1, description="largest standard deviation of noise, as a share of white")

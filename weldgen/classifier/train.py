@@ -1,0 +1,172 @@
+"""Train the classifier: letterboxed photos, a pre-trained backbone that learns slowly, an ArcFace head.
+
+What is notable: order, augmentation and dropout are functions of seed, epoch and image, so a run that was killed goes
+on from its last checkpoint to the same result; validation holds real photos only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from weldgen.classifier.settings import AugmentationSettings, DataSettings, ModelSettings, TrainingSettings
+from weldgen.config import StageConfig
+from weldgen.data.dataset import Dataset, Sample, failures_text
+from weldgen.data.split import SplitConfig, decide_split, require_labels
+from weldgen.errors import DataError
+from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
+from weldgen.runtime import log, resolve_device, resolve_jobs, write_atomic
+
+if TYPE_CHECKING:
+    from weldgen.classifier.loader import Images
+
+_FEW_VALIDATION_PHOTOS = 20
+
+
+class TrainConfig(StageConfig):
+    """Everything that `weldgen train` can be told."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    split: SplitConfig = SplitConfig()
+
+
+def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
+    """Train a classifier on the training split, choose the best epoch on the real validation photos.
+
+    Args:
+        dataset: Dataset folder with splits, or a plain folder of classes, which is then divided.
+        out: Folder of the model.
+        config: Settings.
+
+    Raises:
+        DataError: Fewer than two classes have training images.
+        BackendError: Weights or a device are missing.
+        OutputError: The folder holds files that weldgen did not make, or cannot be written.
+    """
+    from weldgen.classifier.folder import ModelFolder
+    from weldgen.classifier.loader import load_images
+    from weldgen.classifier.run import fit
+
+    started = time.monotonic()
+    inputs = {"dataset": dataset}
+    key = stage_key("train", config, inputs)
+    done = finished(out, key)
+    if done:
+        return done
+    opened = open_training_data(dataset, config)
+    device = resolve_device(config.device)
+    with ModelFolder(out, key) as folder:
+        images, failures = load_images(
+            opened,
+            [sample for sample in opened.samples if sample.split in ("train", "val")],
+            opened.labels,
+            size_px=config.data.image_size,
+            jobs=resolve_jobs(config.jobs),
+            scratch=(out, config.data.cache_gb),
+        )
+        failures = [*opened.failures, *failures]
+        training, validation = images.subset("train"), images.subset("val")
+        notes = [*folder.notes, *check_images(training, validation, opened.labels)]
+        result = fit(training, validation, opened.labels, out=out, device=device, config=config)
+        if failures:
+            write_atomic(out / FAILURES_NAME, failures_text(failures))
+        summary = Summary(
+            "train",
+            out,
+            _counts(opened, training, validation),
+            len(failures),
+            (*result.notes, *notes),
+            result.weights,
+            result.details,
+            time.monotonic() - started,
+        )
+        write_receipt(out, key, config, inputs, summary)
+        folder.finish()
+    return summary
+
+
+def open_training_data(root: Path, config: TrainConfig) -> Dataset:
+    """A dataset whose samples all have a split, and whose validation and test photos are real.
+
+    Raises:
+        DataError: Fewer than two classes have photos, or a class is in validation or test but not in training.
+    """
+    dataset = Dataset.open(root)
+    require_labels(dataset)
+    dataset = decide_split(dataset, config.split, config.seed)
+    counts = {label: Counter(s.split for s in dataset.select(label=label)) for label in dataset.labels}
+    used = tuple(label for label in dataset.labels if counts[label])
+    if len(used) < 2:
+        found = ", ".join(f"{label} ({sum(n.values())})" for label, n in counts.items())
+        raise DataError(f"{root}: at least two classes with images are needed, got {found or 'none'}")
+    for label in used:
+        if not counts[label]["train"]:
+            raise DataError(
+                f"{root}: class '{label}' has no training image", "add photos, or take the class's folder away"
+            )
+    for label in set(dataset.labels) - set(used):
+        log.warning("class '%s' has no image and is left out", label)
+    return Dataset(dataset.root, dataset.samples, used, dataset.failures)
+
+
+def check_images(training: Images, validation: Images, labels: Sequence[str]) -> list[str]:
+    """Sentences on what is too little to trust.
+
+    Raises:
+        DataError: All training images of a class are damaged.
+    """
+    present = Counter(sample.label for sample in training.samples)
+    for label in labels:
+        if not present[label]:
+            raise DataError(f"no training image of class '{label}' could be read", "see the log for the reasons")
+    validated = Counter(sample.label for sample in validation.samples)
+    notes = []
+    if not len(validation):
+        notes.append("there is no validation photo: the last epoch was kept, and how good it is nobody knows")
+    elif len(validation) < _FEW_VALIDATION_PHOTOS:
+        seen = ", ".join(f"{validated[label]} {label}" for label in labels)
+        notes.append(
+            f"only {len(validation)} validation photos ({seen}): the choice of the best epoch is close to chance, "
+            "and the validation accuracy says little"
+        )
+    missing = [label for label in labels if len(validation) and not validated[label]]
+    if missing:
+        notes.append(f"no validation photo of {', '.join(missing)}: errors on it go unseen until evaluation")
+    for note in notes:
+        log.warning("%s", note)
+    return notes
+
+
+def _counts(dataset: Dataset, training: Images, validation: Images) -> dict[str, int]:
+    origins = Counter(sample.origin for sample in training.samples)
+    return {
+        "training images": len(training),
+        "real": origins["real"],
+        "synthetic": origins["synthetic"],
+        "validation photos": len(validation),
+        "classes": len(dataset.labels),
+    }
+
+
+def trained_on(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
+    """Training images by class and origin."""
+    table: dict[str, dict[str, int]] = {}
+    for sample in samples:
+        row = table.setdefault(sample.label, {"real": 0, "synthetic": 0})
+        row[sample.origin] += 1
+    return table
+
+
+def licences(samples: Sequence[Sample], weights: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Licences that the model inherits: of the weights in it, and of what made its synthetic images."""
+    found: dict[str, str] = {weight["id"]: weight["licence"] for weight in weights}
+    made: set[Any] = set()
+    for sample in samples:
+        made.update(sample.extra.get("licences", ()))
+    return found | ({"synthetic images": ", ".join(sorted(made))} if made else {})

@@ -1,0 +1,90 @@
+"""Cut out the surroundings of holes, and paste back the pixels of the holes alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+RGB = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle of a photo, in pixels; right and bottom are exclusive."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Index of the rectangle in an array (H, W, ...)."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+def find_crops(holes: Mask, context_px: int) -> list[Crop]:
+    """Rectangles around the holes, with metal on all sides where the photo has it.
+
+    Rectangles that would overlap in more than their context are joined, so that each hole lies whole in one crop.
+
+    Args:
+        holes: (H, W) bool.
+        context_px: Metal around a hole.
+    """
+    near = cv2.dilate(holes.astype(np.uint8), np.ones((3, 3), np.uint8))
+    count, _, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
+    boxes = [(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:count].tolist()]
+    height, width = holes.shape
+    return [
+        Crop(max(0, x0 - context_px), max(0, y0 - context_px), min(width, x1 + context_px), min(height, y1 + context_px))
+        for x0, y0, x1, y1 in _joined(boxes, context_px // 4)
+    ]
+
+
+def paste(image: RGB, filled: RGB, hole: Mask, feather_px: int) -> RGB:
+    """The image with its hole replaced; the seam is blended inside the hole.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        filled: The same size, as the inpainter made it.
+        hole: (H, W) bool.
+        feather_px: Width of the blended seam; 0 for none.
+    """
+    if feather_px <= 0:
+        return np.where(hole[:, :, None], filled, image)
+    padded = cv2.copyMakeBorder(hole.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    depth = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1]
+    weight = np.clip(depth / (feather_px + 1), 0, 1)[:, :, None]
+    blended = weight * filled + (1 - weight) * image
+    return np.where(hole[:, :, None], np.round(blended), image).astype(np.uint8)
+
+
+def _joined(boxes: list[tuple[int, int, int, int]], gap_px: int) -> list[tuple[int, int, int, int]]:
+    """Boxes that lie closer than a gap become one, until none do."""
+    boxes = sorted(boxes)
+    changed = True
+    while changed:
+        changed = False
+        kept: list[tuple[int, int, int, int]] = []
+        for box in boxes:
+            for index, other in enumerate(kept):
+                if (
+                    box[0] <= other[2] + gap_px
+                    and other[0] <= box[2] + gap_px
+                    and box[1] <= other[3] + gap_px
+                    and other[1] <= box[3] + gap_px
+                ):
+                    kept[index] = (
+                        min(box[0], other[0]), min(box[1], other[1]), max(box[2], other[2]), max(box[3], other[3]),
+                    )  # fmt: skip
+                    changed = True
+                    break
+            else:
+                kept.append(box)
+        boxes = kept
+    return boxes

@@ -1,0 +1,192 @@
+"""Run a generator over many requests: in this process, or in several; results come back in order."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.data.images import encode_rgb
+from weldgen.errors import BackendError, DataError
+from weldgen.synthesis.gates import GateConfig, check_image, nearest_bits, picture_hash
+from weldgen.synthesis.generators import GENERATORS
+from weldgen.synthesis.recipes import DEFECT_KINDS
+from weldgen.synthesis.requests import Generated, Generator, Request
+from weldgen.synthesis.sdxl import SdxlConfig
+
+# Value of a defect's pixels in a mask file.
+MASK_VALUES: Mapping[str, int] = {kind: number for number, kind in enumerate(DEFECT_KINDS, start=1)}
+_WAITING_PER_JOB = 4  # results that a worker may be ahead of the writer; bounds the memory
+_BATCHES_AT_ONCE = 4  # so that images of one size find each other
+
+
+@dataclass(frozen=True)
+class MakeSettings:
+    """What a worker needs to know.
+
+    Attributes:
+        generator: Key of `GENERATORS`.
+        sdxl: Settings of the diffusion model.
+        device: Where it runs.
+        gates: What an image must be.
+        suffix: Format of the files.
+        masks: Whether mask files are wanted.
+        held_out: (N, 32) hashes of the real photos of validation and test.
+    """
+
+    generator: str
+    sdxl: SdxlConfig
+    device: str
+    gates: GateConfig
+    suffix: str
+    masks: bool
+    held_out: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one request.
+
+    Attributes:
+        request: The request.
+        data: The encoded image.
+        hash: Its perceptual hash, (32,) uint8.
+        defects: Metadata of its defects.
+        prompt: Text that made it, or empty.
+        mask: The encoded mask file, or empty.
+        rejected: Why a gate refused it, or empty.
+        error: Why it could not be made, or empty.
+    """
+
+    request: Request
+    data: bytes = b""
+    hash: bytes = b""
+    defects: tuple[Mapping[str, Any], ...] = ()
+    prompt: str = ""
+    mask: bytes = b""
+    rejected: str = ""
+    error: str = ""
+
+
+class Workers:
+    """A context manager that makes images; what it makes does not depend on `jobs`.
+
+    Args:
+        settings: What is to be made, and how.
+        jobs: Processes; a generator that cannot run in several runs in this one.
+    """
+
+    def __init__(self, settings: MakeSettings, jobs: int) -> None:
+        self._settings = settings
+        self._jobs = jobs if GENERATORS[settings.generator].parallel else 1
+        self._pool: ProcessPoolExecutor | None = None
+        self._generator: Generator | None = None
+
+    def __enter__(self) -> Workers:
+        if self._jobs > 1:
+            # Spawned, not forked: the parent may hold threads of torch or OpenCV.
+            self._pool = ProcessPoolExecutor(
+                self._jobs, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(self._settings,)
+            )
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def run(self, requests: Iterable[Request]) -> Iterator[Outcome]:
+        """Make images, in the order of their requests.
+
+        Raises:
+            BackendError: A library or weight is missing, or a worker died.
+        """
+        return self._run_here(requests) if self._pool is None else self._run_pool(self._pool, requests)
+
+    def _run_here(self, requests: Iterable[Request]) -> Iterator[Outcome]:
+        settings = self._settings
+        if self._generator is None:
+            self._generator = GENERATORS[settings.generator].build(settings.sdxl, settings.device)
+        size = 1 if GENERATORS[settings.generator].parallel else settings.sdxl.batch_size * _BATCHES_AT_ONCE
+        waiting = iter(requests)
+        while batch := list(islice(waiting, size)):
+            yield from make(self._generator, batch, settings)
+
+    def _run_pool(self, pool: ProcessPoolExecutor, requests: Iterable[Request]) -> Iterator[Outcome]:
+        futures: deque[Future[Outcome]] = deque()
+        try:
+            for request in requests:
+                futures.append(pool.submit(_make_in_worker, request))
+                if len(futures) >= self._jobs * _WAITING_PER_JOB:
+                    yield futures.popleft().result()
+            while futures:
+                yield futures.popleft().result()
+        except BrokenProcessPool as error:
+            raise BackendError(
+                "a worker process died, most likely for want of memory", "run the same command with --jobs 1"
+            ) from error
+
+
+def make(generator: Generator, requests: Sequence[Request], settings: MakeSettings) -> list[Outcome]:
+    """Make a batch; a request whose photo cannot be read does not spoil the others."""
+    try:
+        made = generator.generate(requests)
+    except DataError as error:
+        if len(requests) == 1:
+            return [Outcome(requests[0], error=error.message)]
+        return [outcome for request in requests for outcome in make(generator, [request], settings)]
+    return [_finish(request, result, settings) for request, result in zip(requests, made, strict=True)]
+
+
+def _finish(request: Request, result: Generated, settings: MakeSettings) -> Outcome:
+    """Pass an image through the gates that need no other synthetic image, and encode it."""
+    bits = picture_hash(result.image)
+    rejected = check_image(result.image, result.defects, settings.gates)
+    if not rejected and nearest_bits(bits, settings.held_out) <= settings.gates.duplicate_bits:
+        rejected = "copy of a validation or test photo"
+    if rejected:
+        return Outcome(request, hash=bits.tobytes(), rejected=rejected)
+    mask = b""
+    if settings.masks:
+        values = np.zeros(result.image.shape[:2], np.uint8)
+        for kind, where in result.defect_masks.items():
+            values[where > 0] = MASK_VALUES[kind]
+        mask = encode_rgb(values, ".png")
+    defects = tuple(defect.record for defect in result.defects)
+    data = encode_rgb(result.image, settings.suffix)
+    return Outcome(request, data, bits.tobytes(), defects, result.prompt, mask)
+
+
+# What a worker process holds; set once when it starts.
+_worker: dict[str, Any] = {}
+
+
+def _start_worker(settings: MakeSettings) -> None:
+    import cv2
+
+    Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)  # one core for each worker
+    _worker["settings"] = settings
+    _worker["generator"] = GENERATORS[settings.generator].build(settings.sdxl, settings.device)
+
+
+def _end_with_parent() -> None:
+    """Leave when the main process was killed; a worker would otherwise wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _make_in_worker(request: Request) -> Outcome:
+    return make(_worker["generator"], [request], _worker["settings"])[0]

@@ -1,0 +1,133 @@
+"""What a class looks like: class name -> defects for the renderer and prompts for the diffusion model.
+
+Most class names are understood as they are (`good_welds`, `Porosity`, `NG`); any other is set under
+`synth.recipes.<class>`, either by the name of a known recipe or in full.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pydantic import Field, model_validator
+
+from weldgen.config import Config
+from weldgen.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# Kinds of defects that the renderer can draw.
+DEFECT_KINDS = ("porosity", "crack", "undercut", "spatter", "irregular")
+DEFAULT_SEVERITY = (0.3, 1.0)
+
+
+class Recipe(Config):
+    """How images of one class are made."""
+
+    defects: dict[str, float] = Field(
+        default_factory=dict, description=f"kind -> weight; kinds: {', '.join(DEFECT_KINDS)}; none: a sound weld"
+    )
+    per_image: tuple[int, int] = Field((1, 1), description="fewest and most kinds of defects in one image")
+    severity: tuple[float, float] = Field(
+        DEFAULT_SEVERITY, description="low and high end of the severity, 0 barely visible to 1 gross"
+    )
+    prompts: tuple[str, ...] = Field(
+        (), description="for sdxl; {metal} and {lighting} are filled in; empty: by the defects"
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        unknown = sorted(set(self.defects) - set(DEFECT_KINDS))
+        if unknown:
+            raise ValueError(f"defect '{unknown[0]}' is not known; accepted: {', '.join(DEFECT_KINDS)}")
+        if any(weight <= 0 for weight in self.defects.values()):
+            raise ValueError(f"weights of defects must be above 0, got {self.defects}")
+        if not 1 <= self.per_image[0] <= self.per_image[1]:
+            raise ValueError(f"per_image must be 1 or more and rising, got {self.per_image}")
+        if not 0 <= self.severity[0] <= self.severity[1] <= 1:
+            raise ValueError(f"severity must rise within 0..1, got {self.severity}")
+        return self
+
+
+RECIPES: dict[str, Recipe] = {
+    "good": Recipe(),
+    "bad": Recipe(
+        defects={"porosity": 1.4, "crack": 1.0, "undercut": 1.0, "spatter": 0.8, "irregular": 0.8}, per_image=(1, 3)
+    ),
+    **{kind: Recipe(defects={kind: 1.0}) for kind in DEFECT_KINDS},
+}
+
+# Other words for the same, after `_normal`.
+_ALIASES: dict[str, str] = {
+    **dict.fromkeys(
+        ("ok", "acceptable", "accept", "accepted", "pass", "passed", "sound", "normal", "no defect", "defect free",
+         "non defect", "non defective", "conforming", "intact"), "good"),
+    **dict.fromkeys(
+        ("defect", "defective", "ng", "nok", "not ok", "no good", "fail", "failed", "reject", "rejected", "faulty",
+         "unacceptable", "nonconforming", "anomaly"), "bad"),
+    **dict.fromkeys(("pore", "porous", "blowhole", "blow hole", "gas pore", "pinhole"), "porosity"),
+    **dict.fromkeys(("cracked", "cracking", "crater crack", "longitudinal crack", "transverse crack"), "crack"),
+    **dict.fromkeys(("under cut", "undercutting"), "undercut"),
+    **dict.fromkeys(("splatter", "splash"), "spatter"),
+    **dict.fromkeys(("uneven", "misshapen", "bad profile", "poor profile", "irregularity"), "irregular"),
+}  # fmt: skip
+# Words that say nothing about the class.
+_FILLERS = {"weld", "welding", "welded", "bead", "seam", "joint", "image", "sample", "photo", "class"}
+
+
+def resolve_recipe(label: str, settings: Mapping[str, str | Recipe]) -> Recipe:
+    """The recipe of a class: what the settings say, else what its name says.
+
+    Args:
+        label: Name of the class.
+        settings: `synth.recipes`: class -> recipe, or name of a known one.
+
+    Raises:
+        ConfigError: The class has neither, or the settings name a recipe that does not exist.
+    """
+    given = settings.get(label)
+    if isinstance(given, Recipe):
+        return given
+    name = known_recipe(given if given is not None else label)
+    if name is None and given is not None:
+        raise ConfigError(f"synth.recipes.{label}={given!r} is no known recipe; accepted: {', '.join(RECIPES)}")
+    if name is None:
+        raise ConfigError(
+            f"class '{label}' has no recipe, and its name is none that weldgen knows ({', '.join(RECIPES)})",
+            f"set synth.recipes.{label} in weldgen.yaml, e.g. synth: {{recipes: {{{label}: bad}}}}, "
+            f"or add recipes.{label}=bad to the command",
+        )
+    return RECIPES[name]
+
+
+def known_recipe(name: str) -> str | None:
+    """Key of `RECIPES` that a class name means, or None; case, hyphens, spaces and plurals do not matter."""
+    words = re.sub(r"[^a-z0-9]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()).split()
+    for candidates in (words, [_singular(word) for word in words]):
+        for kept in (candidates, [word for word in candidates if _singular(word) not in _FILLERS]):
+            text = " ".join(kept)
+            if text in RECIPES:
+                return text
+            if text in _ALIASES:
+                return _ALIASES[text]
+    return None
+
+
+def draw_defects(recipe: Recipe, rng: np.random.Generator) -> list[tuple[str, float]]:
+    """Kinds and severities of one image's defects; empty for a sound weld."""
+    if not recipe.defects:
+        return []
+    kinds = list(recipe.defects)
+    total = sum(recipe.defects.values())
+    most = min(recipe.per_image[1], len(kinds))
+    count = int(rng.integers(min(recipe.per_image[0], most), most + 1))
+    chosen = rng.choice(len(kinds), count, replace=False, p=[recipe.defects[kind] / total for kind in kinds])
+    return [(kinds[index], round(float(rng.uniform(*recipe.severity)), 4)) for index in sorted(chosen)]
+
+
+def _singular(word: str) -> str:
+    if word.endswith("ies"):
+        return word[:-3] + "y"
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
