@@ -16,6 +16,8 @@ from weldgen.runtime import cpu_count
 Array = npt.NDArray[Any]
 
 RUNTIMES = ("openvino", "onnxruntime")
+# OpenVINO's place for the metadata of ours.
+METADATA_KEY = "weldgen"
 
 
 class Network:
@@ -76,6 +78,31 @@ class Network:
         if isinstance(inputs, np.ndarray):
             inputs = {self.input_names[0]: inputs}
         return self._run(inputs)
+
+
+def read_metadata(model: Path) -> dict[str, str]:
+    """What weldgen wrote into an exported network: names and texts.
+
+    Args:
+        model: An `.onnx` file, or the `.xml` of an OpenVINO network.
+
+    Raises:
+        BackendError: The file is missing or no network.
+    """
+    if not model.is_file():
+        raise BackendError(f"{model}: there is no such file", "weldgen export")
+    try:
+        if model.suffix == ".xml":
+            import openvino
+
+            network = openvino.Core().read_model(str(model))
+            return {name: value.value for name, value in network.get_rt_info([METADATA_KEY]).value.items()}
+        import onnx
+
+        loaded = onnx.load(str(model), load_external_data=False)
+    except Exception as error:  # parsers raise many kinds
+        raise BackendError(f"{model} is no network that can be read: {error}", "weldgen export") from error
+    return {entry.key: entry.value for entry in loaded.metadata_props}
 
 
 class _OpenVino:

@@ -24,8 +24,9 @@ _SAVE_EVERY_S = 20.0
 class Keeper(pl.Callback):
     """Keeps the best and the last state, and stops when nothing gets better.
 
-    The best epoch has the highest balanced accuracy on the validation photos; among equals the lowest loss. Without
-    validation photos the last epoch counts.
+    The best epoch has the highest balanced accuracy on the validation photos; among equals the lowest loss. It is not
+    looked for in the first half of `min_steps`: on three photos a random network is often right. Without validation
+    photos the last epoch counts.
 
     Args:
         folder: Where checkpoints and history go.
@@ -77,7 +78,7 @@ class Keeper(pl.Callback):
         """Record the epoch, save, and decide whether to go on."""
         module = cast(ClassifierModule, pl_module)
         epoch = trainer.current_epoch + 1
-        better = self._is_better(module.epoch_metrics)
+        better = trainer.global_step > self._settings.min_steps // 2 and self._is_better(module.epoch_metrics)
         if better:
             self.best_epoch = epoch
         self.history.append(
@@ -117,7 +118,8 @@ class Keeper(pl.Callback):
 
     def _stop_if_stale(self, trainer: pl.Trainer, epoch: int) -> None:
         patience = self._settings.patience
-        if patience and epoch - self.best_epoch >= patience and trainer.global_step >= self._settings.min_steps:
+        enough = trainer.global_step >= self._settings.min_steps and self.best_epoch
+        if patience and enough and epoch - self.best_epoch >= patience:
             trainer.should_stop = True
 
     def _save(self, trainer: pl.Trainer, name: str, *, weights_only: bool) -> None:

@@ -51,7 +51,6 @@ class ClassifierModule(pl.LightningModule):
 
     Attributes:
         epoch_metrics: What the last validation found: `val_loss`, `val_accuracy`, `val_balanced_accuracy`.
-        train_loss: Mean loss of the epoch.
     """
 
     class_weights: Tensor
@@ -60,7 +59,6 @@ class ClassifierModule(pl.LightningModule):
         super().__init__()
         self.network = network
         self.epoch_metrics: dict[str, float] = {}
-        self.train_loss = 0.0
         self._settings = settings
         self._plan = plan
         self._losses: list[Tensor] = []
@@ -85,9 +83,13 @@ class ClassifierModule(pl.LightningModule):
         self._losses.append(loss.detach())
         return loss
 
+    @property
+    def train_loss(self) -> float:
+        """Mean loss of the epoch so far."""
+        return float(torch.stack(self._losses).mean())
+
     def on_train_epoch_end(self) -> None:
-        """Mean loss of the epoch, for the history."""
-        self.train_loss = float(torch.stack(self._losses).mean())
+        """Loss and learning rates for TensorBoard."""
         self.log("train_loss", self.train_loss)
         for group in cast(Any, self.optimizers()).param_groups:
             self.log(f"lr/{group['name'].split()[0]}", group["lr"])

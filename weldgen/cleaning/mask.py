@@ -31,6 +31,7 @@ _CLEAR_LENGTH = 10.0  # a single pore measures 2 to 6
 # A larger share of the photo is a weld or the whole part, not writing.
 _MAX_BOX_SHARE = 0.06
 _MAX_REGION_SHARE = 0.4
+_BACKDROP_LIGHTNESS = 0.45
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,30 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> 
     inks = [found.ink for found in believed if found.reliable]
     if config.ink and inks and config.mode != "box":
         strokes |= lookalikes(lab, inks, strokes)
+    backdrop = _backdrop(lab, strokes | boxes)
     # a box already reaches beyond the ink
     grown = dilate(strokes, scaled_px(config.dilate_px, lab.shape)) | dilate(
         boxes, scaled_px(config.dilate_px / 3, lab.shape)
     )
+    grown &= ~backdrop | strokes
     holes = cv2.resize(grown.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     return TextMask(holes, [found.region for found in believed])
+
+
+def _backdrop(lab: Floats, marked: Mask) -> Mask:
+    """Large areas beside the part, much darker than the metal that is marked; margins need not reach onto them."""
+    if not marked.any():
+        return marked
+    lightness = cv2.medianBlur(np.clip(lab[:, :, 0] * 2.55, 0, 255).astype(np.uint8), 5)
+    around = dilate(marked, scaled_px(20, marked.shape)) & ~dilate(marked, 3)
+    metal = float(np.median(lightness[around])) if around.any() else 0.0
+    dark = (lightness < _BACKDROP_LIGHTNESS * metal).astype(np.uint8)
+    # an opening wider than any stroke leaves areas only
+    kernel_px = 2 * scaled_px(30, marked.shape) + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel_px, kernel_px))
+    padded = cv2.copyMakeBorder(dark, kernel_px, kernel_px, kernel_px, kernel_px, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[kernel_px:-kernel_px, kernel_px:-kernel_px]
+    return np.asarray(opened > 0)
 
 
 def scaled_px(pixels: float, shape: Sequence[int]) -> int:

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.grain import directional_fill, spread
+
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -29,7 +31,7 @@ _ROUNDS = 4
 # How much of a patch's usual difference one pixel of distance costs: metal looks most like the metal beside it.
 _NEARNESS = 0.003
 # Grain is what a blur of this radius takes away, on the image that patches are matched on.
-_GRAIN_SIGMA_PX = 2.5
+_GRAIN_SIGMA_PX = 4.0
 # A match is kept together with its neighbours' although another is better by this share: fewer seams in the grain.
 _COHERENCE = 0.25
 _MAX_CORRECTION = 30.0
@@ -61,8 +63,8 @@ def fill(image: RGB, hole: Mask, match_px: int = _MATCH_SIDE_PX) -> RGB:
         return image
     scale = min(1.0, match_px / max(hole.shape))
     small, small_hole = _resized(image, hole, scale)
-    start = smooth_fill(small, small_hole)
-    matched = _coarse_to_fine(start.astype(np.float32), small_hole)
+    start = directional_fill(small.astype(np.float32), small_hole)
+    matched = _coarse_to_fine(start, small_hole)
     if matched is None:
         return smooth_fill(image, hole)
     shading, matches = matched
@@ -97,8 +99,10 @@ def _coarse_to_fine(start: Floats, hole: Mask) -> tuple[Floats, _Matches] | None
     for level, (image, mask) in reversed(list(enumerate(pyramid))):
         level_size = (mask.shape[1], mask.shape[0])
         if filled is not None:
-            larger = np.asarray(cv2.resize(filled, level_size, interpolation=cv2.INTER_LINEAR), np.float32)
-            image = np.where(mask[:, :, None], larger, image)
+            # the coarser fill, and of the first guess the lines that were too fine for it
+            lines = image - cv2.resize(pyramid[level + 1][0], level_size, interpolation=cv2.INTER_LINEAR)
+            larger = cv2.resize(filled, level_size, interpolation=cv2.INTER_LINEAR) + lines
+            image = np.where(mask[:, :, None], larger, image).astype(np.float32)
         sources = _sources(mask)
         if sources.sum() < _MIN_SOURCES:
             continue
@@ -129,20 +133,7 @@ def _seam_correction(mean: Floats, image: Floats, hole: Mask) -> Floats:
     """What must be added to the fill so that its shading meets the metal at the rim, spread smoothly into the hole."""
     rim = (cv2.dilate(hole.astype(np.uint8), np.ones((2 * _RADIUS - 1, 2 * _RADIUS - 1), np.uint8)) > 0) & ~hole
     difference = np.clip(image - mean, -_MAX_CORRECTION, _MAX_CORRECTION)
-    return _spread(np.where(rim[:, :, None], difference, 0), rim)
-
-
-def _spread(values: Floats, known: Mask) -> Floats:
-    """Known values spread over the image: each pixel takes the mean at the finest scale that has one near (push-pull)."""
-    weight = known.astype(np.float32)[:, :, None]
-    if known.all() or min(known.shape) < 4:
-        return np.broadcast_to((values * weight).sum((0, 1)) / max(float(weight.sum()), 1e-6), values.shape)
-    size = ((known.shape[1] + 1) // 2, (known.shape[0] + 1) // 2)
-    small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)[:, :, None]
-    small = cv2.resize(values * weight, size, interpolation=cv2.INTER_AREA) / np.maximum(small_weight, 1e-6)
-    coarse = _spread(small, small_weight[:, :, 0] > 0)
-    rough = cv2.resize(coarse, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.where(known[:, :, None], values, cv2.GaussianBlur(rough, (0, 0), 1.0)).astype(np.float32)
+    return spread(np.where(rim[:, :, None], difference, 0), rim)
 
 
 def _sources(hole: Mask) -> Mask:

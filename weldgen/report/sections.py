@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from weldgen.data.dataset import Sample, read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.receipts import FAILURES_NAME, receipt_folder
-from weldgen.report.page import Picture, Section, Table, picture
+from weldgen.report.page import Picture, Section, Table, figure, picture
 from weldgen.report.sheets import contact_sheet, strip
 
 RGB = npt.NDArray[np.uint8]
@@ -81,6 +81,105 @@ def mix_section(out: Path, receipt: Receipt) -> Section:
     )
 
 
+def train_section(out: Path, receipt: Receipt) -> Section:
+    """Curves of the run and what it was trained on."""
+    history = json.loads((out / "history.json").read_text(encoding="utf-8"))
+    details = receipt["details"]
+    rows = [(label, row["real"], row["synthetic"]) for label, row in details["trained_on"].items()]
+    text = [
+        f"Backbone {details['backbone']}, {details['image_size']} px, {details['epochs']} epochs in "
+        f"{details['training_seconds']:.0f} s; epoch {details['best_epoch']} was kept."
+    ]
+    curves = [figure(curves_figure(history, details["best_epoch"]), "Loss and balanced accuracy on validation photos")]
+    return Section(
+        "Training", text, _failed(out, receipt), [Table(("Class", "Real photos", "Synthetic images"), rows)], curves
+    )
+
+
+def evaluate_section(out: Path, receipt: Receipt) -> Section:
+    """What was measured on real photos, with intervals."""
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    text = [
+        f"{metrics['n']} real photos that training never saw. Balanced accuracy {metrics['balanced_accuracy']:.1%}. "
+        "Every share stands with its count and 95 % Wilson interval; with few photos the interval is wide."
+    ]
+    shares = [("Accuracy", metrics["accuracy"])]
+    if metrics["good_class"]:
+        shares += [
+            (f"False alarms ({metrics['good_class']} called something else)", metrics["false_alarm_rate"]),
+            (f"Misses (bad called {metrics['good_class']})", metrics["miss_rate"]),
+        ]
+    overall = Table(("On real photos", "Share", "Count", "95 % interval"), [(name, *_share(s)) for name, s in shares])
+    rows = [
+        (
+            label,
+            values["support"],
+            _percent(values["precision"]["value"]),
+            *_share(values["recall"]),
+            f"{values['f1']:.2f}",
+        )
+        for label, values in metrics["classes"].items()
+    ]
+    head = ("Class", "Photos", "Precision", "Recall", "Count", "95 % interval", "F1")
+    matrix = figure(confusion_figure(metrics["confusion"], metrics["labels"]), "Confusion matrix (photos)")
+    return Section("Evaluation", text, _failed(out, receipt), [overall, Table(head, rows)], [matrix])
+
+
+def export_section(out: Path, receipt: Receipt) -> Section:
+    """The file that ships, and how close it is to the trained model."""
+    size_mb = out.stat().st_size / 1e6 if out.is_file() else 0
+    rows = [(name.replace("_", " "), json.dumps(value)) for name, value in receipt["details"].items()]
+    return Section("Exported model", [f"{out.name}, {size_mb:.1f} MB."], tables=[Table(("Checked", "Value"), rows)])
+
+
+def curves_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Any:
+    """Matplotlib figure: losses on the left, balanced accuracy on the right."""
+    from matplotlib.figure import Figure
+
+    plot = Figure(figsize=(9, 3.2))
+    losses, accuracy = plot.subplots(1, 2)
+    epochs = [record["epoch"] for record in history]
+    losses.plot(epochs, [record["train_loss"] for record in history], label="training", color="#5a6876")
+    if "val_loss" in history[-1]:
+        losses.plot(epochs, [record["val_loss"] for record in history], label="validation", color="#b4500f")
+        accuracy.plot(epochs, [record["val_balanced_accuracy"] for record in history], color="#b4500f")
+        accuracy.set(ylim=(0, 1.02), xlabel="epoch", title="balanced accuracy, validation photos")
+    for axes in (losses, accuracy):
+        axes.axvline(best_epoch, color="#c3ced8", zorder=0)
+        axes.spines[["top", "right"]].set_visible(False)
+    losses.set(xlabel="epoch", title="loss")
+    losses.legend(frameon=False)
+    return plot
+
+
+def confusion_figure(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
+    """Matplotlib figure of a confusion matrix, (K, K) counts: rows true, columns predicted."""
+    from matplotlib.figure import Figure
+
+    counts = np.asarray(matrix)
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = 1.8 + 0.7 * len(labels)
+    plot = Figure(figsize=(side + 0.6, side))
+    axes = plot.subplots()
+    axes.imshow(shares, cmap="Oranges", vmin=0, vmax=1)
+    for row, column in np.ndindex(counts.shape):
+        colour = "white" if shares[row, column] > 0.6 else "#1c2530"
+        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true")
+    return plot
+
+
+def _share(share: Mapping[str, Any]) -> tuple[str, str, str]:
+    interval = f"{share['low']:.0%} to {share['high']:.0%}" if share["n"] else ""
+    return _percent(share["value"]), f"{share['count']} of {share['n']}", interval
+
+
+def _percent(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1%}"
+
+
 def _clean_strip(source: Path, out: Path, record: Mapping[str, Any]) -> Picture:
     before = read_rgb(source / record["source"])
     after = read_rgb(out / record["file_name"])
@@ -108,4 +207,7 @@ SECTIONS: dict[str, Callable[[Path, Receipt], Section]] = {
     "clean": clean_section,
     "synth": synth_section,
     "mix": mix_section,
+    "train": train_section,
+    "evaluate": evaluate_section,
+    "export": export_section,
 }

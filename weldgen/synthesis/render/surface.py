@@ -96,7 +96,7 @@ def _rusted(rng: Rng, canvas: Canvas) -> Material:
     fine = fractal_noise(rng, canvas.shape, 5.0, 0.7)
     cover = float(rng.uniform(-0.9, 0.6))
     bloom = 0.30 * smoothstep(broad, cover - 1.5, cover + 1.5)
-    rust = np.maximum(bloom, smoothstep(broad + 0.28 * fine, cover, cover + 2.2))
+    rust = np.maximum(bloom, smoothstep(broad + 0.28 * fine, cover, cover + 3.0))
     light = np.clip(0.5 + 0.35 * fine, 0, 1)[:, :, None]
     dark_rust, light_rust = f32([0.085, 0.044, 0.028]), f32([0.24, 0.112, 0.052])
     material = paint(material, 0.9 * rust, dark_rust + (light_rust - dark_rust) * light, 0.88, 0.05)

@@ -28,7 +28,7 @@ def sample_markings(rng: Rng, bead: BeadSpec, aspect: float, camera: CameraSpec)
         size = float(rng.uniform(0.08, 0.17)) * (0.6 if tool == "ballpoint" else 1.0)
         room = 0.5 - bead.width / 2 - abs(bead.offset)
         size = min(size, 0.62 * room)
-        length = size * (0.9 * len(text) if text not in SIGNS else 1.0)
+        length = size * (len(text) if text not in SIGNS else 1)
         for _ in range(10):
             side = float(rng.choice([-1, 1]))
             y = bead.offset + side * (

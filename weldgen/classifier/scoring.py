@@ -1,0 +1,75 @@
+"""A model as a function from photos to probabilities: a trained folder on torch, an exported file on its runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.classifier.exported import read_exported
+from weldgen.inference import Network
+from weldgen.runtime import resolve_device
+
+RGB = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+
+EXPORTED_SUFFIXES = (".onnx", ".xml")
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that can be asked.
+
+    Attributes:
+        classes: Names, in the order of the probabilities.
+        seen: Ids of the real photos of training and validation, by split.
+        probabilities: One (H, W, 3) uint8 RGB photo -> (K,) float32.
+    """
+
+    classes: tuple[str, ...]
+    seen: Mapping[str, Sequence[str]]
+    probabilities: Callable[[RGB], Probabilities]
+
+
+def open_scorer(model: Path, device: str, jobs: int) -> Scorer:
+    """Open a trained folder or an exported file.
+
+    Raises:
+        DataError: There is no model.
+        BackendError: Its runtime is missing.
+    """
+    if model.suffix in EXPORTED_SUFFIXES:
+        return _exported(model, resolve_device(device), jobs)
+    return _trained(model, resolve_device(device))
+
+
+def _exported(model: Path, device: str, jobs: int) -> Scorer:
+    card = read_exported(model)
+    runtime = "openvino" if model.suffix == ".xml" else "auto"
+    network = Network(model, runtime=runtime, device="cuda" if device.startswith("cuda") else "cpu", threads=jobs)
+
+    def probabilities(image: RGB) -> Probabilities:
+        found: Probabilities = network(image[None])[0][0]
+        return found
+
+    return Scorer(card.classes, card.seen, probabilities)
+
+
+def _trained(model: Path, device: str) -> Scorer:
+    import torch
+
+    from weldgen.classifier.model_file import load_model
+    from weldgen.classifier.preprocess import letterbox
+
+    network, card = load_model(model, device)
+
+    @torch.inference_mode()
+    def probabilities(image: RGB) -> Probabilities:
+        square = torch.from_numpy(letterbox(image, card.image_size))[None].to(device)
+        found: Probabilities = (network(square) / card.temperature).softmax(dim=1)[0].float().cpu().numpy()
+        return found
+
+    return Scorer(card.classes, card.seen, probabilities)
