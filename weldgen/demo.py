@@ -36,9 +36,7 @@ def run_demo(directory: Path, tell: Callable[[Summary], None], flags: Mapping[st
     return write_project_report(directory, [(step.stage, step.out) for step in steps])
 
 
-def make_photos(
-    root: Path, counts: Mapping[str, int] | None = None, size_px: tuple[int, int] | None = None
-) -> int:
+def make_photos(root: Path, counts: Mapping[str, int] | None = None, size_px: tuple[int, int] | None = None) -> int:
     """Render weld photos into `root/<class>/`; those that are there are left alone.
 
     Args:

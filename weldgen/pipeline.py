@@ -28,7 +28,7 @@ from weldgen.config import Config, StageConfig, load_config
 from weldgen.errors import PipelineError
 from weldgen.receipts import Summary, finished, receipt_folder, stage_key
 from weldgen.runtime import resource_dir
-from weldgen.stages import config_class, get_stage, resolved_inputs, run_stage
+from weldgen.stages import config_class, get_stage, resolved_config, resolved_inputs, run_stage
 
 
 class StepSpec(Config):
@@ -159,7 +159,7 @@ def plan(steps: Sequence[Step]) -> list[tuple[Step, str]]:
     for step in steps:
         if any(path in remade for path in step.inputs.values()):
             state = "runs: an earlier step changes its input"
-        elif step.out.exists() and finished(step.folder, stage_key(step.stage, step.config, step.inputs)):
+        elif step.out.exists() and finished(step.folder, _key(step)):
             state = "done"
         else:
             state = "runs"
@@ -167,6 +167,10 @@ def plan(steps: Sequence[Step]) -> list[tuple[Step, str]]:
             remade.add(step.out)
         result.append((step, state))
     return result
+
+
+def _key(step: Step) -> str:
+    return stage_key(step.stage, resolved_config(step.stage, step.config), step.inputs)
 
 
 def run_pipeline(steps: Sequence[Step], report: Callable[[Summary], None]) -> list[Summary]:

@@ -91,6 +91,13 @@ def config_class(name: str) -> type[StageConfig]:
     return loaded
 
 
+def resolved_config(name: str, config: StageConfig) -> StageConfig:
+    """The configuration with every `auto` decided for this machine, as it counts in the run's key."""
+    resolve = getattr(importlib.import_module(get_stage(name).module), "resolve_config", None)
+    resolved: StageConfig = resolve(config) if resolve else config
+    return resolved
+
+
 def run_stage(name: str, inputs: Mapping[str, Path], out: Path, config: StageConfig) -> Summary:
     """Run one stage and write its report.
 

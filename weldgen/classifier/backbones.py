@@ -116,9 +116,7 @@ def stages(model: nn.Module) -> dict[str, int]:
     from timm.models import group_parameters
 
     if not hasattr(model, "group_matcher"):
-        raise ConfigError(
-            "this backbone has no stages, so none can be frozen", "set model.freeze_stages=0"
-        )
+        raise ConfigError("this backbone has no stages, so none can be frozen", "set model.freeze_stages=0")
     named: dict[str, int] = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
     return named
 
@@ -146,7 +144,8 @@ def _create(name: str, weights: str, image_size: int) -> Backbone:
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('.', maxsplit=1)[0].split('_', maxsplit=1)[0]}*")[:5]
         raise ConfigError(
-            f"model.backbone={name} is not a timm network", f"nearest: {', '.join(near)}" if near else "timm.list_models()"
+            f"model.backbone={name} is not a timm network",
+            f"nearest: {', '.join(near)}" if near else "timm.list_models()",
         )
     if weights == "none":
         return _describe(_network(name, image_size, {}), name, (), ("the backbone starts from random weights",))

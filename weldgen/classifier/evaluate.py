@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+import weldgen
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Failure, Sample, failures_text
 from weldgen.errors import DataError, OutputError
-from weldgen.receipts import FAILURES_NAME, Summary, finished, read_receipt, stage_key, write_receipt
+from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
 from weldgen.runtime import output_errors, resolve_jobs, track, write_atomic
 
 if TYPE_CHECKING:
     from weldgen.classifier.metrics import Counts, Share
-    from weldgen.classifier.scoring import Scorer
+    from weldgen.classifier.scoring import RGB, Scorer
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
 CONFUSION, CONFUSION_NORMALISED = "confusion.png", "confusion_normalised.png"
+_FILES = (METRICS, PREDICTIONS, CONFUSION, CONFUSION_NORMALISED)
 _FEW_PHOTOS = 60
 
 
@@ -93,7 +96,7 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
     matrix = confusion_matrix(
         [index[p.label] for p in predictions], [index[p.predicted] for p in predictions], len(scorer.classes)
     )
-    metrics = {"split": config.split, "model": str(model), **summarise(matrix, scorer.classes)}
+    metrics = {"weldgen": weldgen.__version__, "split": config.split, "model": str(model), **summarise(matrix, scorer.classes)}
     _write(out, metrics, predictions, matrix, failures)
     summary = Summary(
         "evaluate",
@@ -114,9 +117,9 @@ def choose_samples(dataset: Dataset, scorer: Scorer, split: str) -> list[Sample]
     Raises:
         DataError: There are none, or some that cannot be measured honestly.
     """
-    split_of = {identity: name for name, ids in scorer.seen.items() for identity in ids}
+    split_of = {_content(identity): name for name, ids in scorer.seen.items() for identity in ids}
     known = [
-        replace(sample, split=sample.split or split_of.get(sample.id, "test"))
+        replace(sample, split=sample.split or split_of.get(_content(sample.id), "test"))
         for sample in dataset.select(origin="real")
     ]
     samples = [sample for sample in known if sample.split == split]
@@ -132,19 +135,40 @@ def choose_samples(dataset: Dataset, scorer: Scorer, split: str) -> list[Sample]
                 f"{dataset.path(sample)} has class '{sample.label}'; the model knows {', '.join(scorer.classes)}",
                 "take the class out of the dataset, or train again with it",
             )
-        if split == "test" and sample.id in split_of:
+        saw = split_of.get(_content(sample.id))
+        if split == "test" and saw:
             raise DataError(
-                f"{dataset.path(sample)} is in split 'test', but the model saw it in '{split_of[sample.id]}'",
+                f"{dataset.path(sample)} is in split 'test', but the model saw it in '{saw}'",
                 "train again on this dataset, or evaluate on photos that the model has not seen",
             )
     return samples
 
 
+def _content(identity: str) -> str:
+    """A sample's id without the number that tells copies of one photo apart."""
+    return identity.partition("-")[0]
+
+
 def predict_samples(
     dataset: Dataset, samples: Sequence[Sample], scorer: Scorer, jobs: int
 ) -> tuple[list[Prediction], list[Failure]]:
-    """Ask the model about each photo; the next photos are decoded meanwhile."""
-    from weldgen.data.images import RGB, read_rgb
+    """Ask the model about each photo; a photo that cannot be read becomes a failure."""
+    predictions, failures = [], list(dataset.failures)
+    pairs = _read_ahead(dataset, samples, jobs)
+    for sample, image in track(pairs, total=len(samples), description="evaluate", unit="photos"):
+        if isinstance(image, Failure):
+            failures.append(image)
+            continue
+        values = scorer.probabilities(image)
+        probabilities = {name: float(value) for name, value in zip(scorer.classes, values, strict=True)}
+        best = max(probabilities, key=lambda name: probabilities[name])
+        predictions.append(Prediction(sample.file_name, sample.label, best, probabilities))
+    return predictions, failures
+
+
+def _read_ahead(dataset: Dataset, samples: Sequence[Sample], jobs: int) -> Iterator[tuple[Sample, RGB | Failure]]:
+    """Decode photos a few at a time while the model works on earlier ones."""
+    from weldgen.data.images import read_rgb
 
     def read(sample: Sample) -> RGB | Failure:
         try:
@@ -152,20 +176,15 @@ def predict_samples(
         except DataError as error:
             return Failure(sample.file_name, error.message)
 
-    predictions, failures = [], list(dataset.failures)
     with ThreadPoolExecutor(jobs) as pool:
-        window = max(2, jobs) * 2  # decoded photos that may wait
-        for start in track(range(0, len(samples), window), total=-(-len(samples) // window), description="evaluate"):
-            chosen = samples[start : start + window]
-            for sample, image in zip(chosen, pool.map(read, chosen), strict=True):
-                if isinstance(image, Failure):
-                    failures.append(image)
-                    continue
-                values = scorer.probabilities(image)
-                probabilities = {name: float(value) for name, value in zip(scorer.classes, values, strict=True)}
-                best = max(probabilities, key=lambda name: probabilities[name])
-                predictions.append(Prediction(sample.file_name, sample.label, best, probabilities))
-    return predictions, failures
+        waiting: deque[tuple[Sample, Future[RGB | Failure]]] = deque()
+        for sample in samples:
+            waiting.append((sample, pool.submit(read, sample)))
+            if len(waiting) > 2 * jobs:
+                first, image = waiting.popleft()
+                yield first, image.result()
+        for first, image in waiting:
+            yield first, image.result()
 
 
 def notes_on(matrix: Counts, labels: Sequence[str], split: str) -> list[str]:
@@ -194,9 +213,17 @@ def notes_on(matrix: Counts, labels: Sequence[str], split: str) -> list[str]:
 
 
 def _check_out(out: Path) -> None:
-    if (out / METRICS).exists() and read_receipt(out) is None:
+    """Refuse a folder whose files are a user's; `metrics.json`, which is written first, marks ours."""
+    there = [out / name for name in _FILES if (out / name).exists()]
+    if not there:
+        return
+    try:
+        made = json.loads((out / METRICS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        made = None
+    if not isinstance(made, dict) or "weldgen" not in made:
         raise OutputError(
-            f"{out / METRICS} exists and was not made by weldgen evaluate", "move it away, or choose another --out"
+            f"{there[0]} exists and was not made by weldgen evaluate", "move it away, or choose another --out"
         )
 
 
@@ -210,6 +237,7 @@ def _write(
     from weldgen.classifier.plots import confusion_png
 
     labels, n = metrics["labels"], metrics["n"]
+    write_atomic(out / METRICS, json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
     lines = "".join(json.dumps(prediction.record(), ensure_ascii=False) + "\n" for prediction in predictions)
     write_atomic(out / PREDICTIONS, lines)
     title = f"real {metrics['split']} photos, n = {n}"
@@ -219,4 +247,3 @@ def _write(
         (out / FAILURES_NAME).unlink(missing_ok=True)
     if failures:
         write_atomic(out / FAILURES_NAME, failures_text(failures))
-    write_atomic(out / METRICS, json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")

@@ -109,8 +109,10 @@ class Keeper(pl.Callback):
         if not metrics:
             return True
         score = (metrics["val_balanced_accuracy"], -metrics["val_loss"])
-        if self._best is None or score[0] > self._best[0] or (
-            score[0] == self._best[0] and score[1] > self._best[1] + _MIN_DELTA
+        if (
+            self._best is None
+            or score[0] > self._best[0]
+            or (score[0] == self._best[0] and score[1] > self._best[1] + _MIN_DELTA)
         ):
             self._best = score
             return True

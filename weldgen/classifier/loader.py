@@ -51,7 +51,13 @@ class Images:
 
 
 def load_images(
-    dataset: Dataset, samples: Sequence[Sample], labels: Sequence[str], *, size_px: int, jobs: int, scratch: tuple[Path, float]
+    dataset: Dataset,
+    samples: Sequence[Sample],
+    labels: Sequence[str],
+    *,
+    size_px: int,
+    jobs: int,
+    scratch: tuple[Path, float],
 ) -> tuple[Images, list[Failure]]:
     """Decode and letterbox images once.
 

@@ -14,7 +14,18 @@ Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 # Names that mean "nothing wrong", in the order in which they are looked for.
-GOOD_NAMES = ("good", "good_weld", "good_welds", "ok", "ok_front", "ok_weld", "normal", "pass", "no_defect", "defect_free")
+GOOD_NAMES = (
+    "good",
+    "good_weld",
+    "good_welds",
+    "ok",
+    "ok_front",
+    "ok_weld",
+    "normal",
+    "pass",
+    "no_defect",
+    "defect_free",
+)
 _Z95 = 1.959963984540054
 
 

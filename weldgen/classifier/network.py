@@ -80,7 +80,9 @@ def keep_frozen_statistics(backbone: nn.Module) -> None:
             module.eval()
 
 
-def parameter_groups(network: WeldNetwork, lr: float, backbone_ratio: float, weight_decay: float) -> list[dict[str, object]]:
+def parameter_groups(
+    network: WeldNetwork, lr: float, backbone_ratio: float, weight_decay: float
+) -> list[dict[str, object]]:
     """Parameters for an optimizer: backbone slower than the rest, no decay on biases and norms.
 
     Args:

@@ -40,7 +40,9 @@ def confusion_png(matrix: Counts, labels: Sequence[str], *, shares: bool, title:
     for row in range(len(labels)):
         for column in range(len(labels)):
             text = f"{values[row, column]:.0%}" if shares else str(matrix[row, column])
-            axes.text(column, row, text, ha="center", va="center", color="white" if values[row, column] > 0.5 else "black")
+            axes.text(
+                column, row, text, ha="center", va="center", color="white" if values[row, column] > 0.5 else "black"
+            )
     stream = io.BytesIO()
     canvas.print_figure(stream, dpi=130, format="png")
     return stream.getvalue()

@@ -159,9 +159,7 @@ def _loaders(
     return train, DataLoader(ValidationSet(validation), **shared) if len(validation) else None
 
 
-def _trainer(
-    out: Path, device: str, precision: str, plan: Plan, config: TrainConfig, keeper: Keeper
-) -> pl.Trainer:
+def _trainer(out: Path, device: str, precision: str, plan: Plan, config: TrainConfig, keeper: Keeper) -> pl.Trainer:
     kind, _, index = device.partition(":")
     return pl.Trainer(
         accelerator="gpu" if kind == "cuda" else kind,
@@ -182,7 +180,10 @@ def _trainer(
 
 
 def _fit(
-    trainer: pl.Trainer, module: ClassifierModule, loaders: tuple[DataLoader[Any], DataLoader[Any] | None], resume: Path | None
+    trainer: pl.Trainer,
+    module: ClassifierModule,
+    loaders: tuple[DataLoader[Any], DataLoader[Any] | None],
+    resume: Path | None,
 ) -> None:
     try:
         trainer.fit(module, loaders[0], loaders[1], ckpt_path=resume, weights_only=True)
@@ -222,7 +223,9 @@ def _notes(
             "steps (training.min_steps)"
         )
     if config.model.freeze_stages:
-        lines.append(f"{learning:.0%} of the backbone's parameters learn (model.freeze_stages={config.model.freeze_stages})")
+        lines.append(
+            f"{learning:.0%} of the backbone's parameters learn (model.freeze_stages={config.model.freeze_stages})"
+        )
     found = card.validation.get("val_balanced_accuracy")
     best = f"best epoch {keeper.best_epoch} of {ran}"
     lines.append(best if found is None else f"{best}: balanced accuracy {found:.1%} on the validation photos")

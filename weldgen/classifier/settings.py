@@ -25,10 +25,13 @@ class ModelSettings(Config):
 
     backbone: str = Field("auto", description="auto, or any timm name, e.g. tiny_vit_21m_384.dist_in22k_ft_in1k")
     weights: Literal["auto", "pretrained", "embedded", "none"] = Field(
-        "auto", description="auto: what is on this machine; pretrained: timm may download; embedded: shipped; none: random"
+        "auto",
+        description="auto: what is on this machine; pretrained: timm may download; embedded: shipped; none: random",
     )
     freeze_stages: int = Field(2, ge=0, le=16, description="the stem and so many stages keep their pre-trained weights")
-    backbone_lr_ratio: float = Field(0.1, ge=0, le=1, description="learning rate of the backbone relative to the head's")
+    backbone_lr_ratio: float = Field(
+        0.1, ge=0, le=1, description="learning rate of the backbone relative to the head's"
+    )
     embedding_size: int = Field(512, ge=8, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
     head: Literal["arcface", "softmax"] = Field("arcface", description="arcface or softmax")

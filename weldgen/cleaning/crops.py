@@ -41,7 +41,9 @@ def find_crops(holes: Mask, context_px: int) -> list[Crop]:
     boxes = [(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:count].tolist()]
     height, width = holes.shape
     return [
-        Crop(max(0, x0 - context_px), max(0, y0 - context_px), min(width, x1 + context_px), min(height, y1 + context_px))
+        Crop(
+            max(0, x0 - context_px), max(0, y0 - context_px), min(width, x1 + context_px), min(height, y1 + context_px)
+        )
         for x0, y0, x1, y1 in _joined(boxes, context_px // 4)
     ]
 

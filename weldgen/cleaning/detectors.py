@@ -104,7 +104,9 @@ class EasyOcrDetector:
         boxes = [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)] for x0, x1, y0, y1 in level[0]] + list(tilted[0])
         polygons = [np.asarray(box, dtype=np.float32) for box in boxes]
         return [
-            TextRegion(_onto_photo(p, scale, image), self._maps.best_score(p), self.name) for p in polygons if _has_area(p)
+            TextRegion(_onto_photo(p, scale, image), self._maps.best_score(p), self.name)
+            for p in polygons
+            if _has_area(p)
         ]
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.ink import REFERENCE_SIDE_PX, Ink, lookalikes, strokes_in, to_lab
 from weldgen.cleaning.settings import MaskConfig
+from weldgen.cleaning.surface import backdrop
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -31,7 +32,8 @@ _CLEAR_LENGTH = 10.0  # a single pore measures 2 to 6
 # A larger share of the photo is a weld or the whole part, not writing.
 _MAX_BOX_SHARE = 0.06
 _MAX_REGION_SHARE = 0.4
-_BACKDROP_LIGHTNESS = 0.45
+# The margin stops short of the part's edge, whose bright line would be lost.
+_RIM_PX = 4
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> 
         return TextMask(np.zeros((height, width), bool), [])
     scale = min(1.0, REFERENCE_SIDE_PX / max(height, width))
     small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    lab = to_lab(np.asarray(small, dtype=np.uint8))
+    small = np.asarray(small, dtype=np.uint8)
+    lab = to_lab(small)
     believed = _believe(lab, regions, scale)
     strokes = np.zeros(lab.shape[:2], bool)
     boxes = strokes.copy()
@@ -72,30 +75,14 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> 
     inks = [found.ink for found in believed if found.reliable]
     if config.ink and inks and config.mode != "box":
         strokes |= lookalikes(lab, inks, strokes)
-    backdrop = _backdrop(lab, strokes | boxes)
+    dark = backdrop(small, strokes | boxes)
     # a box already reaches beyond the ink
     grown = dilate(strokes, scaled_px(config.dilate_px, lab.shape)) | dilate(
         boxes, scaled_px(config.dilate_px / 3, lab.shape)
     )
-    grown &= ~backdrop | strokes
+    grown &= ~dilate(dark, _RIM_PX) | strokes
     holes = cv2.resize(grown.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     return TextMask(holes, [found.region for found in believed])
-
-
-def _backdrop(lab: Floats, marked: Mask) -> Mask:
-    """Large areas beside the part, much darker than the metal that is marked; margins need not reach onto them."""
-    if not marked.any():
-        return marked
-    lightness = cv2.medianBlur(np.clip(lab[:, :, 0] * 2.55, 0, 255).astype(np.uint8), 5)
-    around = dilate(marked, scaled_px(20, marked.shape)) & ~dilate(marked, 3)
-    metal = float(np.median(lightness[around])) if around.any() else 0.0
-    dark = (lightness < _BACKDROP_LIGHTNESS * metal).astype(np.uint8)
-    # an opening wider than any stroke leaves areas only
-    kernel_px = 2 * scaled_px(30, marked.shape) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel_px, kernel_px))
-    padded = cv2.copyMakeBorder(dark, kernel_px, kernel_px, kernel_px, kernel_px, cv2.BORDER_REPLICATE)
-    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[kernel_px:-kernel_px, kernel_px:-kernel_px]
-    return np.asarray(opened > 0)
 
 
 def scaled_px(pixels: float, shape: Sequence[int]) -> int:
@@ -182,9 +169,7 @@ def _as_box(found: _Found, mode: str) -> bool:
 
 def _agreed(region: TextRegion, regions: Sequence[TextRegion]) -> bool:
     """Whether another detector found about the same region."""
-    return any(
-        other.source != region.source and _overlap(region.polygon, other.polygon) >= 0.3 for other in regions
-    )
+    return any(other.source != region.source and _overlap(region.polygon, other.polygon) >= 0.3 for other in regions)
 
 
 def _overlap(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:

@@ -30,7 +30,8 @@ class MaskConfig(Config):
     """How regions become holes."""
 
     mode: Literal["auto", "stroke", "box"] = Field(
-        "auto", description="stroke: the ink alone; box: whole regions; auto: strokes, and the box where they are unclear"
+        "auto",
+        description="stroke: the ink alone; box: whole regions; auto: strokes, and the box where they are unclear",
     )
     dilate_px: int = Field(
         24, ge=0, le=60, description="growth around the strokes on a photo of 1500 px long side; scaled with the photo"

@@ -1,9 +1,9 @@
-"""Fill a hole with the metal around it: exemplar-based inpainting that keeps grain and sharpness.
+"""Fill holes with metal from beside them, moved there whole: grain, brushing and edges run on, nothing is averaged.
 
-What is notable: where metal comes from is decided coarsely and copied finely. Patches are matched on an image of at most
-512 pixels (PatchMatch, Barnes et al. 2009, inside the coarse-to-fine scheme of Wexler et al. 2007, on a few principal
-components of each patch); their weighted mean gives shading and edges, and the fine grain, which a mean would blur, is
-copied at full resolution from the place that each pixel was matched with. It is deterministic and needs no weights.
+What is notable: a hole is cut into pieces; each piece takes its pixels from one place of the same photo, the one whose
+surroundings fit the piece's own best (compare image quilting, Efros and Freeman 2001), and the difference at the rim is
+spread smoothly over the piece, as in Poisson image editing (Perez et al. 2003). Places are chosen on an image of at most
+512 pixels and copied at full resolution. It is deterministic and needs no weights.
 """
 
 from __future__ import annotations
@@ -14,262 +14,244 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.cleaning.grain import directional_fill, spread
+from weldgen.cleaning.surface import backdrop
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
 
-_RADIUS = 3  # patches of 7 x 7 pixels
-_SIDE = 2 * _RADIUS + 1
-_COMPONENTS = 20
-_MATCH_SIDE_PX = 512
-_COARSEST_SIDE_PX = 40
-_MIN_SOURCES = 64
-_ROUNDS = 4
-# How much of a patch's usual difference one pixel of distance costs: metal looks most like the metal beside it.
-_NEARNESS = 0.003
-# Grain is what a blur of this radius takes away, on the image that patches are matched on.
-_GRAIN_SIGMA_PX = 4.0
-# A match is kept together with its neighbours' although another is better by this share: fewer seams in the grain.
-_COHERENCE = 0.25
-_MAX_CORRECTION = 30.0
+MATCH_SIDE_PX = 512
+_PIECE_PX = 72
+_SMALLEST_PIECE_PX = 10
+_RIM_PX = 9
+_OVERLAP_PX = 6
+# Shading is evened out afterwards, so it counts less than structure when a place is chosen.
+_SHADING_SIGMA_PX = 14.0
+_SHADING_WEIGHT = 0.35
+# Cost, in squared grey levels, of a place that is 100 pixels away, and of grain of another strength.
+_DISTANCE_COST = 25.0
+_ACTIVITY_COST = 2.0
+_FEATURE_COST = 3.0
+_SHADING_COST = 0.12
+# Metal this far around a piece says what is usual.
+_AROUND_PX = 30
+_MAX_CORRECTION = 60.0
 
 
 @dataclass(frozen=True)
-class _Matches:
-    """For each target pixel, the source pixel whose patch it takes; all (N,) int64."""
+class _Piece:
+    """A part of a hole within the window of its bounding box and rim."""
 
-    rows: Ints
-    columns: Ints
-    from_rows: Ints
-    from_columns: Ints
+    top: int
+    left: int
+    inside: Mask
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        height, width = self.inside.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
-def fill(image: RGB, hole: Mask, match_px: int = _MATCH_SIDE_PX) -> RGB:
+def fill(image: RGB, hole: Mask) -> RGB:
     """Fill a hole from the rest of the image.
 
     Args:
         image: (H, W, 3) uint8 RGB: the hole and the metal around it.
         hole: (H, W) bool, True where pixels are to be made.
-        match_px: Long side at which patches are matched.
 
     Returns:
-        (H, W, 3) uint8 RGB; outside the hole nothing changes. Where too little metal is left to copy from, the
-        hole is filled smoothly.
+        (H, W, 3) uint8 RGB; outside the hole nothing changes. What finds no metal to copy is filled smoothly.
     """
-    if not hole.any():
+    if not hole.any() or hole.all():
         return image
-    scale = min(1.0, match_px / max(hole.shape))
-    small, small_hole = _resized(image, hole, scale)
-    start = directional_fill(small.astype(np.float32), small_hole)
-    matched = _coarse_to_fine(start, small_hole)
-    if matched is None:
-        return smooth_fill(image, hole)
-    shading, matches = matched
-    result = _with_grain(image, hole, shading, matches)
-    return np.where(hole[:, :, None], np.clip(np.round(result), 0, 255), image).astype(np.uint8)
-
-
-def smooth_fill(image: RGB, hole: Mask) -> RGB:
-    """Telea's fast marching (2004), on a quarter of the size where the hole is large: smooth, without any grain."""
-    return np.asarray(cv2.inpaint(image, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA), dtype=np.uint8)
-
-
-def _resized(image: RGB, hole: Mask, scale: float) -> tuple[RGB, Mask]:
-    if scale == 1:
-        return image, hole
+    scale = min(1.0, MATCH_SIDE_PX / max(hole.shape))
     size = (max(1, round(hole.shape[1] * scale)), max(1, round(hole.shape[0] * scale)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(small), cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    small_hole = cv2.resize(hole.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    filled = _Filling(image, hole, small, small_hole).run()
+    return np.where(hole[:, :, None], np.clip(np.round(filled), 0, 255), image).astype(np.uint8)
 
 
-def _coarse_to_fine(start: Floats, hole: Mask) -> tuple[Floats, _Matches] | None:
-    """The filled image, (H, W, 3) float32, and the matches at its size; None where there is nothing to copy."""
-    pyramid = [(start, hole)]
-    while min(pyramid[-1][1].shape) >= 2 * _COARSEST_SIDE_PX:
-        image, mask = pyramid[-1]
-        size = (mask.shape[1] // 2, mask.shape[0] // 2)
-        smaller = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-        pyramid.append((np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.float32), smaller))
-    rng = np.random.default_rng(0)
-    filled: Floats | None = None
-    matches: _Matches | None = None
-    for level, (image, mask) in reversed(list(enumerate(pyramid))):
-        level_size = (mask.shape[1], mask.shape[0])
-        if filled is not None:
-            # the coarser fill, and of the first guess the lines that were too fine for it
-            lines = image - cv2.resize(pyramid[level + 1][0], level_size, interpolation=cv2.INTER_LINEAR)
-            larger = cv2.resize(filled, level_size, interpolation=cv2.INTER_LINEAR) + lines
-            image = np.where(mask[:, :, None], larger, image).astype(np.float32)
-        sources = _sources(mask)
-        if sources.sum() < _MIN_SOURCES:
-            continue
-        matches = _initial(mask, sources, matches, rng)
-        for _ in range(_ROUNDS if level else 3):
-            features = _features(image, sources, matches)
-            matches, errors = _patchmatch(features, sources, matches, rng)
-            mean = _vote(image, matches, errors)
-            image = np.where(mask[:, :, None], _regrained(mean, image, mask, matches), image)
-        filled = image
-        shading = np.where(mask[:, :, None], mean + _seam_correction(mean, image, mask), image)
-    if filled is None or matches is None or filled.shape != start.shape:
-        return None
-    return shading, matches
+def spread(values: Floats, known: Mask) -> Floats:
+    """Known values spread over an image: each pixel takes the mean at the finest scale that has one near (push-pull).
+
+    Args:
+        values: (H, W, C) float32.
+        known: (H, W) bool, where `values` counts.
+    """
+    weight = known.astype(np.float32)[:, :, None]
+    if known.all() or min(known.shape) < 4:
+        mean = (values * weight).sum(axis=(0, 1)) / max(float(weight.sum()), 1e-6)
+        return np.where(known[:, :, None], values, mean).astype(np.float32)
+    size = ((known.shape[1] + 1) // 2, (known.shape[0] + 1) // 2)
+    small_weight = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)[:, :, None]
+    small = cv2.resize(values * weight, size, interpolation=cv2.INTER_AREA) / np.maximum(small_weight, 1e-6)
+    coarse = spread(small, small_weight[:, :, 0] > 0)
+    rough = cv2.resize(coarse, known.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.where(known[:, :, None], values, cv2.GaussianBlur(rough, (0, 0), 1.0)).astype(np.float32)
 
 
-def _regrained(mean: Floats, image: Floats, hole: Mask, matches: _Matches) -> Floats:
-    """The votes' mean with the grain of the matched pixels: a mean alone draws the next round to the dullest metal."""
-    grain = image - _masked_blur(image, ~hole, _GRAIN_SIGMA_PX)
-    result = mean - 0.0
-    smooth = cv2.GaussianBlur(mean, (0, 0), _GRAIN_SIGMA_PX)
-    at = matches.rows, matches.columns
-    result[at] = smooth[at] + grain[matches.from_rows, matches.from_columns]
-    return result
+class _Filling:
+    """One hole being filled: the image at matching size and at its own size, and what of it is there by now."""
 
+    def __init__(self, image: RGB, hole: Mask, small: RGB, small_hole: Mask) -> None:
+        self.full = image.astype(np.float32)
+        self.small = small.astype(np.float32)
+        self.hole = small_hole
+        self.foreign = backdrop(small, small_hole) & ~small_hole
+        self.usable = ~small_hole & ~self.foreign
+        self.ratio = image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]
+        shading = _masked_blur(self.small, self.usable, _SHADING_SIGMA_PX)
+        detail = np.where(self.usable[:, :, None], self.small - shading, 0)
+        self.activity = (detail**2).sum(axis=2).astype(np.float32)
+        smooth = spread(self.small, self.usable)
+        self.small = np.where(self.hole[:, :, None], smooth, self.small)
+        self.full = np.where(hole[:, :, None], self._enlarged(smooth, 0, 0, smooth.shape[:2]), self.full)
+        self.shading = spread(shading, self.usable)
+        self.done = self.usable.copy()
 
-def _seam_correction(mean: Floats, image: Floats, hole: Mask) -> Floats:
-    """What must be added to the fill so that its shading meets the metal at the rim, spread smoothly into the hole."""
-    rim = (cv2.dilate(hole.astype(np.uint8), np.ones((2 * _RADIUS - 1, 2 * _RADIUS - 1), np.uint8)) > 0) & ~hole
-    difference = np.clip(image - mean, -_MAX_CORRECTION, _MAX_CORRECTION)
-    return spread(np.where(rim[:, :, None], difference, 0), rim)
+    def run(self) -> Floats:
+        """The filled image at its own size, (H, W, 3) float32."""
+        waiting = _pieces(self.hole, _PIECE_PX)
+        while waiting:
+            waiting.sort(key=lambda piece: -self._support(piece))
+            piece = waiting.pop(0)
+            place = self._best_place(piece)
+            if place is not None:
+                self._copy(piece, *place)
+            elif max(piece.inside.shape) - 2 * _RIM_PX > _SMALLEST_PIECE_PX:
+                waiting += self._halves(piece)
+            else:
+                self.done[piece.window] |= piece.inside
+        return self.full
 
+    def _support(self, piece: _Piece) -> float:
+        """Share of a piece's rim that is there already."""
+        rim = _rim(piece.inside)
+        return float(self.done[piece.window][rim].mean()) if rim.any() else 0.0
 
-def _sources(hole: Mask) -> Mask:
-    """Pixels whose whole patch lies in the image and outside the hole."""
-    free = cv2.erode((~hole).astype(np.uint8), np.ones((_SIDE, _SIDE), np.uint8)) > 0
-    free[:_RADIUS], free[-_RADIUS:], free[:, :_RADIUS], free[:, -_RADIUS:] = False, False, False, False
-    return free
+    def _best_place(self, piece: _Piece) -> tuple[int, int] | None:
+        """Shift (down, right) of the place whose surroundings fit the piece's rim best, or None."""
+        rim = _rim(piece.inside) & self.done[piece.window]
+        if rim.sum() < _RIM_PX:
+            return None
+        features = self.small - (1 - _SHADING_WEIGHT) * self.shading
+        template = np.ascontiguousarray(features[piece.window])
+        weights = np.repeat(rim[:, :, None], 3, axis=2).astype(np.float32)
+        cost = cv2.matchTemplate(features, template, cv2.TM_SQDIFF, mask=weights) / rim.sum()
+        wanted = (piece.inside | rim).astype(np.float32)
+        bad = cv2.matchTemplate((~self.usable).astype(np.float32), wanted, cv2.TM_CCORR)
+        cost = cost + self._strangeness(piece, wanted / wanted.sum())
+        down, right = np.mgrid[0 : cost.shape[0], 0 : cost.shape[1]]
+        distance = np.hypot(down - piece.top, right - piece.left)
+        cost = np.where(bad < 0.5, cost + _DISTANCE_COST * distance / 100, np.inf)
+        best = int(np.argmin(cost))
+        if not np.isfinite(cost.flat[best]):
+            return None
+        return best // cost.shape[1] - piece.top, best % cost.shape[1] - piece.left
 
+    def _strangeness(self, piece: _Piece, share: Floats) -> Floats:
+        """How little the content of each place is like the metal around a piece, as a cost, (rows, columns) float32.
 
-def _initial(hole: Mask, sources: Mask, coarser: _Matches | None, rng: np.random.Generator) -> _Matches:
-    """Matches to start with: those of the coarser level, doubled, or random ones."""
-    targets = cv2.dilate(hole.astype(np.uint8), np.ones((_SIDE, _SIDE), np.uint8)) > 0
-    rows, columns = np.nonzero(targets)
-    from_rows, from_columns = (axis[rng.integers(0, sources.sum(), rows.size)] for axis in np.nonzero(sources))
-    if coarser is not None:
-        height, width = hole.shape
-        guess = np.zeros((height // 2 + 1, width // 2 + 1, 2), np.int64)
-        known = np.zeros(guess.shape[:2], bool)
-        guess[coarser.rows, coarser.columns] = np.stack(
-            [coarser.from_rows - coarser.rows, coarser.from_columns - coarser.columns], axis=1
+        Grain of another strength, single features that stand out, and shading that differs count.
+        """
+        top, left = max(0, piece.top - _AROUND_PX), max(0, piece.left - _AROUND_PX)
+        height, width = piece.inside.shape
+        around = np.s_[top : piece.top + height + _AROUND_PX, left : piece.left + width + _AROUND_PX]
+        metal = self.usable[around]
+        if not metal.any():
+            return np.zeros((self.hole.shape[0] - height + 1, self.hole.shape[1] - width + 1), np.float32)
+
+        def mean(values: Floats) -> Floats:
+            return np.asarray(cv2.matchTemplate(values.astype(np.float32), share, cv2.TM_CCORR))
+
+        activity = np.sqrt(np.maximum(mean(self.activity), 0))
+        expected = float(np.sqrt(np.median(self.activity[around][metal]) * 2.2))  # of a normal distribution
+        limit = float(np.percentile(self.activity[around][metal], 97))
+        features = mean(np.maximum(self.activity - limit, 0))
+        tone = self.shading.mean(axis=2)
+        shading = mean((tone - float(np.median(tone[around][metal]))) ** 2)
+        return np.asarray(
+            _ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features + _SHADING_COST * shading, np.float32
         )
-        known[coarser.rows, coarser.columns] = True
-        offset = 2 * guess[rows // 2, columns // 2]
-        row, column = rows + offset[:, 0], columns + offset[:, 1]
-        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width) & known[rows // 2, columns // 2]
-        inside[inside] = sources[row[inside], column[inside]]
-        from_rows, from_columns = np.where(inside, row, from_rows), np.where(inside, column, from_columns)
-    return _Matches(rows, columns, from_rows, from_columns)
+
+    def _copy(self, piece: _Piece, down: int, right: int) -> None:
+        """Copy a piece and its overlap with what is filled already, its shading bent to meet the rim."""
+        rows, columns = piece.window
+        source = slice(rows.start + down, rows.stop + down), slice(columns.start + right, columns.stop + right)
+        rim = _rim(piece.inside) & self.done[piece.window]
+        difference = np.clip(self.small[piece.window] - self.small[source], -_MAX_CORRECTION, _MAX_CORRECTION)
+        correction = cv2.GaussianBlur(spread(np.where(rim[:, :, None], difference, 0), rim), (0, 0), 2.0)
+        # the seam to pieces that are filled already is blended; the seam to real metal is the caller's
+        made = self.done[piece.window] & self.hole[piece.window]
+        outside = cv2.distanceTransform((~piece.inside).astype(np.uint8), cv2.DIST_L2, 3)
+        weight = np.where(piece.inside, 1.0, np.where(made, np.clip(1 - outside / _OVERLAP_PX, 0, 1), 0.0))
+        self._blend(self.small, piece.window, self.small[source] + correction, weight.astype(np.float32))
+        self._copy_full(piece, (down, right), correction, weight.astype(np.float32))
+        self.done[piece.window] |= piece.inside
+
+    def _copy_full(self, piece: _Piece, shift: tuple[int, int], correction: Floats, weight: Floats) -> None:
+        """The same at the image's own size."""
+        height, width = self.full.shape[:2]
+        rows, columns = piece.window
+        top, bottom = round(rows.start * self.ratio[0]), min(height, round(rows.stop * self.ratio[0]))
+        left, right = round(columns.start * self.ratio[1]), min(width, round(columns.stop * self.ratio[1]))
+        down, across = round(shift[0] * self.ratio[0]), round(shift[1] * self.ratio[1])
+        from_rows = np.clip(np.arange(top, bottom) + down, 0, height - 1)
+        from_columns = np.clip(np.arange(left, right) + across, 0, width - 1)
+        size = (right - left, bottom - top)
+        bend = cv2.resize(correction, size, interpolation=cv2.INTER_LINEAR)
+        share = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR)
+        new = self.full[np.ix_(from_rows, from_columns)] + bend
+        self._blend(self.full, (slice(top, bottom), slice(left, right)), new, share)
+
+    @staticmethod
+    def _blend(target: Floats, window: tuple[slice, slice], new: Floats, weight: Floats) -> None:
+        target[window] += weight[:, :, None] * (new - target[window])
+
+    def _enlarged(self, values: Floats, top: int, left: int, shape: tuple[int, ...]) -> Floats:
+        size = (self.full.shape[1], self.full.shape[0])
+        return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
+
+    def _halves(self, piece: _Piece) -> list[_Piece]:
+        whole = np.zeros(self.hole.shape, bool)
+        whole[piece.window] = piece.inside
+        return _pieces(whole, (max(piece.inside.shape) - 2 * _RIM_PX + 1) // 2)
 
 
-@dataclass(frozen=True)
-class _Features:
-    """Principal components of patches: (H, W, C) for all sources, (N, C) for the targets."""
-
-    source: Floats
-    target: Floats
-
-
-def _features(image: Floats, sources: Mask, matches: _Matches) -> _Features:
-    padded = cv2.copyMakeBorder(image, _RADIUS, _RADIUS, _RADIUS, _RADIUS, cv2.BORDER_REFLECT)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, (_SIDE, _SIDE), axis=(0, 1))  # (H, W, 3, 7, 7)
-    rows, columns = np.nonzero(sources)
-    step = max(1, rows.size // 3000)
-    sample = windows[rows[::step], columns[::step]].reshape(-1, 3 * _SIDE * _SIDE)
-    mean = sample.mean(axis=0)
-    _, _, axes = np.linalg.svd(sample - mean, full_matrices=False)
-    basis = np.ascontiguousarray(axes[:_COMPONENTS].T)
-    scores = windows[rows, columns].reshape(rows.size, -1) @ basis
-    nearness = _NEARNESS * float(np.sqrt(scores.var(axis=0).sum()))
-    projected = np.zeros((*sources.shape, basis.shape[1] + 2), np.float32)
-    projected[rows, columns] = np.column_stack([scores, nearness * rows, nearness * columns])
-    target = windows[matches.rows, matches.columns].reshape(matches.rows.size, -1) @ basis
-    place = np.column_stack([nearness * matches.rows, nearness * matches.columns])
-    return _Features(projected, np.concatenate([target, place], axis=1).astype(np.float32))
+def _pieces(hole: Mask, side_px: int) -> list[_Piece]:
+    """A hole cut along a grid, each connected part on its own."""
+    pieces = []
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
+    for index in range(1, count):
+        left, top, width, height, _ = stats[index].tolist()
+        part = labels == index
+        for first_row, last_row in _cuts(top, height, side_px):
+            for first_column, last_column in _cuts(left, width, side_px):
+                cell = np.zeros(hole.shape, bool)
+                cell[first_row:last_row, first_column:last_column] = True
+                cell &= part
+                if cell.any():
+                    pieces += [_piece(cell)]
+    return pieces
 
 
-def _patchmatch(
-    features: _Features, sources: Mask, matches: _Matches, rng: np.random.Generator
-) -> tuple[_Matches, Floats]:
-    """Improve matches by those of neighbours and by random tries; also their squared errors, (N,) float32."""
-    height, width = sources.shape
-    rows, columns = matches.rows, matches.columns
-    number = np.full((height, width), -1, np.int64)
-    number[rows, columns] = np.arange(rows.size)
-    best = np.stack([matches.from_rows, matches.from_columns])
-    errors = _errors(features, best)
-
-    def consider(candidate: Ints, usable: Mask, allowance: float) -> None:
-        nonlocal errors
-        row, column = np.clip(candidate[0], 0, height - 1), np.clip(candidate[1], 0, width - 1)
-        usable = usable & (row == candidate[0]) & (column == candidate[1]) & sources[row, column]
-        found = np.full(errors.shape, np.inf, np.float32)
-        found[usable] = ((features.source[row[usable], column[usable]] - features.target[usable]) ** 2).sum(axis=1)
-        better = found < (1 + allowance) * errors
-        best[:, better] = candidate[:, better]
-        errors = np.where(better, found, errors)
-
-    for step in (8, 4, 2, 1):
-        for down, right in ((0, 1), (1, 0), (0, -1), (-1, 0)):
-            row, column = rows + step * down, columns + step * right
-            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            neighbour = number[np.where(inside, row, 0), np.where(inside, column, 0)]
-            inside &= neighbour >= 0
-            candidate = best[:, neighbour] - np.array([[step * down], [step * right]])
-            consider(candidate, inside, _COHERENCE if step == 1 else 0.0)
-        reach = max(height, width) * step // 16
-        consider(best + rng.integers(-reach, reach + 1, best.shape), np.ones(rows.size, bool), 0.0)
-    return _Matches(rows, columns, best[0], best[1]), errors
+def _cuts(start: int, length: int, side_px: int) -> list[tuple[int, int]]:
+    count = max(1, -(-length // side_px))
+    edges = [start + round(index * length / count) for index in range(count + 1)]
+    return list(zip(edges[:-1], edges[1:], strict=True))
 
 
-def _errors(features: _Features, source: Ints) -> Floats:
-    return np.asarray(((features.source[source[0], source[1]] - features.target) ** 2).sum(axis=1), dtype=np.float32)
+def _piece(cell: Mask) -> _Piece:
+    rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
+    top, left = max(0, int(rows[0]) - _RIM_PX), max(0, int(columns[0]) - _RIM_PX)
+    bottom, right = int(rows[-1]) + 1 + _RIM_PX, int(columns[-1]) + 1 + _RIM_PX
+    return _Piece(top, left, cell[top:bottom, left:right])
 
 
-def _vote(image: Floats, matches: _Matches, errors: Floats) -> Floats:
-    """Each pixel under a target's patch as the weighted mean of what the patches over it propose, else the image's."""
-    spread = max(float(np.percentile(errors, 75)), 1e-3)
-    height, width = image.shape[:2]
-    targets = np.zeros((height, width), np.uint8)
-    targets[matches.rows, matches.columns] = 1
-    depth = cv2.distanceTransform(targets, cv2.DIST_L2, 3)[matches.rows, matches.columns]
-    # patches near the rim rest on real pixels, so they count more
-    weights = (np.exp(-errors / (2 * spread)) * 1.3 ** (-depth) + 1e-6).astype(np.float32)[:, None]
-    total = np.zeros((height + 2 * _RADIUS, width + 2 * _RADIUS, 3), np.float32)
-    count = np.zeros((*total.shape[:2], 1), np.float32)
-    for down in range(-_RADIUS, _RADIUS + 1):
-        for right in range(-_RADIUS, _RADIUS + 1):
-            to = matches.rows + down + _RADIUS, matches.columns + right + _RADIUS
-            total[to] += weights * image[matches.from_rows + down, matches.from_columns + right]
-            count[to] += weights
-    inner = np.s_[_RADIUS : _RADIUS + height, _RADIUS : _RADIUS + width]
-    mean = total[inner] / np.maximum(count[inner], 1e-12)
-    return np.where(count[inner] > 0, mean, image).astype(np.float32)
-
-
-def _with_grain(image: RGB, hole: Mask, shading: Floats, matches: _Matches) -> Floats:
-    """Shading from the votes, grain from the matched places, at the size of `image`."""
-    height, width = hole.shape
-    small_height, small_width = shading.shape[:2]
-    ratio = height / small_height, width / small_width
-    sigma = _GRAIN_SIGMA_PX * ratio[1]
-    original = image.astype(np.float32)
-    grain = original - _masked_blur(original, ~hole, sigma)
-    offsets = np.zeros((small_height, small_width, 2), np.float32)
-    offsets[matches.rows, matches.columns, 0] = (matches.from_rows - matches.rows) * ratio[0]
-    offsets[matches.rows, matches.columns, 1] = (matches.from_columns - matches.columns) * ratio[1]
-    offsets = cv2.resize(offsets, (width, height), interpolation=cv2.INTER_NEAREST)
-    rows, columns = np.nonzero(hole)
-    moved = np.round(offsets[rows, columns]).astype(np.int64)
-    from_rows = np.clip(rows + moved[:, 0], 0, height - 1)
-    from_columns = np.clip(columns + moved[:, 1], 0, width - 1)
-    whole = np.asarray(cv2.resize(shading, (width, height), interpolation=cv2.INTER_CUBIC), np.float32)
-    composite = np.where(hole[:, :, None], whole, original)
-    result = np.asarray(cv2.GaussianBlur(composite, (0, 0), sigma), np.float32)
-    result[rows, columns] += grain[from_rows, from_columns]
-    return result
+def _rim(inside: Mask) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _RIM_PX + 1, 2 * _RIM_PX + 1))
+    return (cv2.dilate(inside.astype(np.uint8), kernel) > 0) & ~inside
 
 
 def _masked_blur(image: Floats, known: Mask, sigma: float) -> Floats:

@@ -17,8 +17,8 @@ from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.split import SplitConfig, decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.errors import DataError
-from weldgen.receipts import Summary, fingerprint, finished, run_key, write_receipt
-from weldgen.runtime import content_hash, derive_seed, log, resolve_jobs, track
+from weldgen.receipts import Summary, finished, stage_key, write_receipt
+from weldgen.runtime import content_hash, derive_seed, resolve_jobs, track
 from weldgen.synthesis.gates import HASH_BYTES, GateConfig, KnownHashes, nearest_bits
 from weldgen.synthesis.generators import GENERATORS, choose_generator, describe_fallback
 from weldgen.synthesis.recipes import Recipe, resolve_recipe
@@ -72,15 +72,14 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
         DataError: The dataset cannot be used, or one image was refused too often.
     """
     started = time.monotonic()
-    name, notes = choose_generator(config.generator, config.sdxl, config.device)
-    config = config.model_copy(update={"generator": name})
+    _, notes = choose_generator(config.generator, config.sdxl, config.device)
+    config = resolve_config(config)
+    name = config.generator
     inputs = {"dataset": dataset}
-    key = run_key("synth", config, {role: fingerprint(path) for role, path in inputs.items() if path.exists()})
+    key = stage_key("synth", config, inputs)
     done = finished(out, key)
     if done:
         return done
-    for note in notes:
-        log.info(note)
     photos = Dataset.open(dataset)
     require_labels(photos)
     photos = decide_split(photos.where(lambda sample: sample.origin == "real"), config.split, config.seed)
@@ -100,6 +99,12 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
     summary = Summary("synth", out, counts, len(failures), notes, tuple(weights), details, seconds)
     write_receipt(out, key, config, inputs, summary)
     return summary
+
+
+def resolve_config(config: SynthConfig) -> SynthConfig:
+    """The configuration with `auto` decided; it is part of the run's key."""
+    name, _ = choose_generator(config.generator, config.sdxl, config.device)
+    return config.model_copy(update={"generator": name})
 
 
 def auto_generator(*, has_gpu: bool) -> str:

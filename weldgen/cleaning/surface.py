@@ -1,0 +1,46 @@
+"""Where the part ends: large dark areas beside the metal, such as a table or a sheet of paper under it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+RGB = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+# Darker than this share of the metal is something else, if it is larger than any stroke.
+_DARK_SHARE = 0.45
+_AROUND_SHARE = 0.015
+_OPENING_SHARE = 0.02
+
+
+def backdrop(image: RGB, marked: Mask) -> Mask:
+    """Large areas that are much darker than the metal around the marked pixels.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        marked: (H, W) bool, strokes or holes.
+
+    Returns:
+        (H, W) bool; empty where nothing is marked.
+    """
+    if not marked.any():
+        return marked
+    lightness = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 5)
+    side = max(marked.shape)
+    around = _dilated(marked, round(_AROUND_SHARE * side) + 3) & ~_dilated(marked, 3)
+    metal = float(np.percentile(lightness[around], 60)) if around.any() else 0.0
+    dark = ((lightness < _DARK_SHARE * metal) & ~_dilated(marked, 1)).astype(np.uint8)
+    radius = round(_OPENING_SHARE * side) + 2
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    padded = cv2.copyMakeBorder(dark, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
+    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[radius:-radius, radius:-radius]
+    # the opening rounds corners off; what is as dark and touches it belongs to it
+    near = _dilated(opened > 0, radius) & (dark > 0)
+    return np.asarray(near | (opened > 0))
+
+
+def _dilated(mask: Mask, radius_px: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
