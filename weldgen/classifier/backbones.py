@@ -15,13 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from weldgen import weights as registry
+from weldgen.classifier.local_weights import (
+    EMBEDDED,
+    EMBEDDED_WEIGHT,
+    PREFERRED,
+    auto_backbone,
+    cached_weights_path,
+    find_timm_weights,
+)
 from weldgen.errors import BackendError, ConfigError
-from weldgen.runtime import cache_dir, log
-
-PREFERRED = "convnextv2_nano.fcmae_ft_in22k_in1k_384"
-EMBEDDED = "tf_efficientnet_lite0"
-_EMBEDDED_WEIGHT = "efficientnet_lite0"
-_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+from weldgen.runtime import log
 
 
 @dataclass(frozen=True)
@@ -63,41 +66,28 @@ def create_backbone(name: str, weights: str, image_size: int) -> Backbone:
         return _create(name, weights, image_size)
     if weights == "pretrained" or (weights == "auto" and find_local(PREFERRED)):
         return _create(PREFERRED, weights, image_size)
-    note = f"backbone: {EMBEDDED}"
-    if weights != "none":
-        note += (
-            f" with ImageNet weights that ship with weldgen, because those of {PREFERRED} (CC-BY-NC-4.0) are not on "
-            "this machine; where a model hub can be reached, model.weights=pretrained fetches them"
-        )
+    note = f"backbone: {EMBEDDED if weights == 'none' else auto_backbone()}"
     backbone = _create(EMBEDDED, "none" if weights == "none" else "embedded", image_size)
     return replace(backbone, notes=(note, *backbone.notes))
 
 
 def rebuild(name: str, image_size: int) -> nn.Module:
     """The network of a backbone without weights: those of the trained model are loaded into it."""
-    return _network(name, image_size, {})
+    network: nn.Module = _network(name, image_size, {})
+    return network
 
 
 def find_local(name: str) -> Path | None:
-    """File with a timm backbone's weights on this machine: weldgen's cache, then the model hub's; None if missing."""
-    own = cache_dir() / "backbones" / f"{name}.safetensors"
-    if own.is_file():
-        return own
+    """File with a timm backbone's weights on this machine, or None."""
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    if config is None or not config.hf_hub_id:
+    if config is None:
         return None
-    from huggingface_hub import try_to_load_from_cache
-
-    for file in _HUB_FILES:
-        found = try_to_load_from_cache(config.hf_hub_id, file)
-        if isinstance(found, str):
-            return Path(found)
-    return None
+    return find_timm_weights(f"{config.architecture}.{config.tag}", config.hf_hub_id or "")
 
 
 def embedded_state() -> dict[str, Tensor]:
     """ImageNet weights of EfficientNet-Lite0 under timm's names (the classifier layer left out)."""
-    state = torch.load(registry.require(_EMBEDDED_WEIGHT), map_location="cpu", weights_only=True)
+    state = torch.load(registry.require(EMBEDDED_WEIGHT), map_location="cpu", weights_only=True)
     blocks = iter(sorted({int(key.split(".")[1]) for key in state if key.startswith("_blocks.")}))
     places = {
         next(blocks): f"blocks.{stage}.{index}"
@@ -115,14 +105,15 @@ def stages(model: nn.Module) -> dict[str, int]:
     """
     from timm.models import group_parameters
 
-    if not hasattr(model, "group_matcher"):
+    matcher: Any = getattr(model, "group_matcher", None)
+    if matcher is None:
         raise ConfigError("this backbone has no stages, so none can be frozen", "set model.freeze_stages=0")
-    named: dict[str, int] = group_parameters(model, model.group_matcher(coarse=True), reverse=True)
+    named: dict[str, int] = group_parameters(model, matcher(coarse=True), reverse=True)
     return named
 
 
 def _timm_key(key: str, places: Mapping[int, str]) -> str:
-    """Name of a weight of lukemelas-style EfficientNets in timm's."""
+    """The name that timm gives to a weight of the package's EfficientNet."""
     outside = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
     if not key.startswith("_blocks."):
         layer, rest = key.split(".", 1)
@@ -156,7 +147,7 @@ def _create(name: str, weights: str, image_size: int) -> Backbone:
         raise BackendError(
             f"the weights of {name} are not on this machine",
             "model.weights=pretrained downloads them, model.weights=none starts from random ones, "
-            f"model.backbone=auto takes what is here; or put the file at {cache_dir() / 'backbones' / name}.safetensors",
+            f"model.backbone=auto takes what is here; or put the file at {cached_weights_path(name)}",
         )
     source: dict[str, Any] = {"pretrained": True}
     if local is not None:
@@ -181,7 +172,7 @@ def _create_embedded(name: str, image_size: int) -> Backbone:
         raise ConfigError(f"no weights of {name} ship with weldgen; those of {EMBEDDED} do", "model.backbone=auto")
     model = _network(name, image_size, {})
     model.load_state_dict(embedded_state())
-    return _describe(model, name, (registry.get(_EMBEDDED_WEIGHT).record,), ())
+    return _describe(model, name, (registry.get(EMBEDDED_WEIGHT).record,), ())
 
 
 def _network(name: str, image_size: int, source: Mapping[str, Any]) -> Any:

@@ -96,7 +96,12 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
     matrix = confusion_matrix(
         [index[p.label] for p in predictions], [index[p.predicted] for p in predictions], len(scorer.classes)
     )
-    metrics = {"weldgen": weldgen.__version__, "split": config.split, "model": str(model), **summarise(matrix, scorer.classes)}
+    metrics = {
+        "weldgen": weldgen.__version__,
+        "split": config.split,
+        "model": str(model),
+        **summarise(matrix, scorer.classes),
+    }
     _write(out, metrics, predictions, matrix, failures)
     summary = Summary(
         "evaluate",

@@ -1,4 +1,4 @@
-"""Write the file that ships: one network with preprocessing, temperature and class names inside, checked against torch."""
+"""Write the file that ships: preprocessing, temperature and class names inside, its answers checked against torch."""
 
 from __future__ import annotations
 
@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from weldgen.data.images import RGB
 
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".engine"}
-# Largest difference of a probability between torch and the exported file.
-_TOLERANCE = {"fp32": 1e-3, "fp16": 2e-2}
+# Largest difference of a probability between torch and the exported file. OpenVINO's convolutions sum in another
+# order; half precision moves a cosine by about 0.002, which the head's scale of 30 multiplies.
+_TOLERANCE = {
+    "fp32": {"onnxruntime": 1e-3, "openvino": 5e-3},
+    "fp16": {"onnxruntime": 5e-2, "openvino": 5e-2},
+}
 _PARITY_PHOTOS = 8
 _LABELS = "labels.json"
 
@@ -69,7 +73,7 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
     metadata = metadata_of(card, config.threshold, config.precision)
     deployed = Deployed(network, card.image_size, card.temperature, half=config.precision == "fp16")
     data = to_onnx(deployed, metadata)
-    differences = check_parity(data, images, expected, _TOLERANCE[config.precision])
+    differences = check_parity(data, images, expected, config.precision)
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, data, config, metadata)
@@ -128,7 +132,7 @@ def expected_probabilities(deployed: Deployed, images: Sequence[RGB]) -> list[An
         return [deployed.eval()(torch.from_numpy(image.copy())[None])[0].numpy() for image in images]
 
 
-def check_parity(data: bytes, images: Sequence[RGB], expected: Sequence[Any], tolerance: float) -> dict[str, float]:
+def check_parity(data: bytes, images: Sequence[RGB], expected: Sequence[Any], precision: str) -> dict[str, float]:
     """Largest difference of a probability, relative to the largest one, by runtime.
 
     Raises:
@@ -138,6 +142,7 @@ def check_parity(data: bytes, images: Sequence[RGB], expected: Sequence[Any], to
 
     differences = {}
     for runtime in RUNTIMES:
+        tolerance = _TOLERANCE[precision][runtime]
         network = Network(data, runtime=runtime)
         found = [network(image[None])[0][0] for image in images]
         worst = max(float(abs(f - e).max() / e.max()) for f, e in zip(found, expected, strict=True))
@@ -172,7 +177,9 @@ def _check_target(target: Path) -> list[str]:
     receipt = read_receipt(target.parent) or {"details": {}}
     written: list[str] = receipt["details"].get("files", [])
     if target.exists() and target.name not in written:
-        raise OutputError(f"{target} exists and was not made by weldgen export", "move it away, or choose another --out")
+        raise OutputError(
+            f"{target} exists and was not made by weldgen export", "move it away, or choose another --out"
+        )
     return written
 
 

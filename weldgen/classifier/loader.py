@@ -1,4 +1,4 @@
-"""Training and validation images: decoded and letterboxed once, then drawn in an order that only seed and epoch decide."""
+"""Training and validation images: decoded and letterboxed once, drawn in an order that seed and epoch decide."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class ValidationSet(TorchDataset[tuple[Tensor, int]]):
 
 
 class EpochOrder(Sampler[tuple[int, int]]):
-    """Keys (epoch, row) in an order that depends on the seed and the epoch alone, so that a resumed run goes on exactly.
+    """Keys (epoch, row) in an order of seed and epoch alone, so that a resumed run goes on exactly.
 
     There are as many keys as fill whole batches: the last batch is completed with images drawn once more, because
     batch statistics of two or three images are noise. Lightning calls `set_epoch`.

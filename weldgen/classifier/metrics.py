@@ -13,19 +13,9 @@ import numpy.typing as npt
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# Names that mean "nothing wrong", in the order in which they are looked for.
-GOOD_NAMES = (
-    "good",
-    "good_weld",
-    "good_welds",
-    "ok",
-    "ok_front",
-    "ok_weld",
-    "normal",
-    "pass",
-    "no_defect",
-    "defect_free",
-)
+# Names that mean "nothing wrong", in the order in which they are looked for; then what such names begin with.
+_GOOD_NAMES = ("good", "ok", "normal", "pass", "no_defect", "defect_free", "intact")
+_GOOD_BEGINNINGS = ("good_", "ok_", "normal_", "no_", "non_")
 _Z95 = 1.959963984540054
 
 
@@ -76,7 +66,8 @@ def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: in
 
 def normalised(matrix: Counts) -> Floats:
     """Rows as shares of their class; a class without a photo has zeros."""
-    return matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    shares: Floats = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    return shares
 
 
 def balanced_accuracy(matrix: Counts) -> float:
@@ -97,7 +88,9 @@ def precision_recall_f1(matrix: Counts) -> tuple[Floats, Floats, Floats]:
 def good_class(labels: Sequence[str]) -> str | None:
     """The class that means "nothing wrong", by its name; None where none is called so."""
     lowered = {label.lower().replace("-", "_").replace(" ", "_"): label for label in labels}
-    return next((lowered[name] for name in GOOD_NAMES if name in lowered), None)
+    named = [lowered[name] for name in _GOOD_NAMES if name in lowered]
+    alike = [label for name, label in lowered.items() if name.startswith(_GOOD_BEGINNINGS)]
+    return next(iter([*named, *alike]), None)
 
 
 def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:

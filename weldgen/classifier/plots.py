@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +32,7 @@ def confusion_png(matrix: Counts, labels: Sequence[str], *, shares: bool, title:
     axes.imshow(values, cmap="Blues", vmin=0, vmax=1)
     support = matrix.sum(axis=1)
     names = [f"{label}\n(n = {support[k]})" for k, label in enumerate(labels)]
-    turned = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(labels) > 3 else {}
+    turned: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if len(labels) > 3 else {}
     axes.set_xticks(range(len(labels)), list(labels), **turned)
     axes.set_yticks(range(len(labels)), names)
     axes.set_xlabel("predicted")

@@ -12,8 +12,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+# A size is symbolic while the module is exported.
+Size = int | torch.SymInt
 # Grey level of the padding: the middle of the range, close to zero once normalised.
 FILL = 128
+# Averages of whole numbers often end in exactly .5, which the last bit would round up in one runtime and down in
+# another; a small step upwards decides it.
+_ROUNDING = 0.5 + 2**-8
 
 
 class Letterbox(nn.Module):
@@ -50,9 +55,9 @@ class Letterbox(nn.Module):
         across, inside_x = self._weights(width, longest, block, columns)
         pixels = (down @ pixels.reshape(-1, rows, columns * 3)).reshape(-1, side, columns, 3)
         pixels = pixels.permute(0, 3, 1, 2) @ across.transpose(0, 1)  # (B, 3, S, S)
-        return torch.round(pixels + FILL * (1 - inside_y[:, None] * inside_x[None]))
+        return torch.floor(pixels + FILL * (1 - inside_y[:, None] * inside_x[None]) + _ROUNDING).clamp(max=255)
 
-    def _weights(self, length: int, longest: int, block: int, samples: int) -> tuple[Tensor, Tensor]:
+    def _weights(self, length: Size, longest: Size, block: Size, samples: Size) -> tuple[Tensor, Tensor]:
         """Resampling of one axis.
 
         Returns:
@@ -71,14 +76,14 @@ class Letterbox(nn.Module):
         return weights / torch.clamp(weights.sum(dim=1, keepdim=True), min=1e-6), inside
 
 
-def _scalar(value: int) -> Tensor:
-    """(1,) float32 of a size that may still be symbolic during export."""
+def _scalar(value: Size) -> Tensor:
+    """A size as (1,) float32."""
     return torch.full((1,), value, dtype=torch.float32)
 
 
 def letterbox(image: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.uint8]:
     """Letterbox one photo, (H, W, 3) uint8 RGB, to (3, S, S) uint8."""
     with torch.inference_mode():
-        squares = Letterbox(size_px)(torch.from_numpy(np.ascontiguousarray(image))[None])
+        squares = Letterbox(size_px)(torch.from_numpy(np.array(image))[None])
     array: npt.NDArray[np.uint8] = squares[0].to(torch.uint8).numpy()
     return array

@@ -115,8 +115,8 @@ def plan_run(images: int, config: TrainConfig) -> Plan:
 def choose_precision(wanted: str, device: str) -> str:
     """`fp32`, `bf16` or `fp16`; `auto` takes what is fastest on the device.
 
-    CPUs with AMX train half as fast again in bf16; those that have AVX512-bf16 alone are slower in it (EfficientNet-Lite0
-    at 256 px, one Zen 4 core, channels last: 9.2 images a second in fp32, 7.4 in bf16).
+    CPUs with AMX train half as fast again in bf16; those that have AVX512-bf16 alone are slower in it
+    (EfficientNet-Lite0 at 256 px, one Zen 4 core, channels last: 9.2 images a second in fp32, 7.4 in bf16).
     """
     if wanted != "auto":
         return wanted
@@ -219,8 +219,8 @@ def _notes(
     lines = [*backbone.notes]
     if plan.epochs > config.training.epochs:
         lines.append(
-            f"few images: {plan.epochs} epochs instead of {config.training.epochs}, to make {config.training.min_steps} "
-            "steps (training.min_steps)"
+            f"few images: {plan.epochs} epochs instead of {config.training.epochs}, "
+            f"to make {config.training.min_steps} steps (training.min_steps)"
         )
     if config.model.freeze_stages:
         lines.append(

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weldgen.classifier.local_weights import auto_backbone
 from weldgen.classifier.settings import AugmentationSettings, DataSettings, ModelSettings, TrainingSettings
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Sample, failures_text
@@ -22,6 +23,8 @@ from weldgen.runtime import log, resolve_device, resolve_jobs, write_atomic
 
 if TYPE_CHECKING:
     from weldgen.classifier.loader import Images
+
+__all__ = ["TrainConfig", "auto_backbone", "train"]
 
 _FEW_VALIDATION_PHOTOS = 20
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,42 +11,61 @@ import numpy.typing as npt
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Inpaint = Callable[[Sequence[RGB], Sequence[Mask]], list[RGB]]
 
 
 @dataclass(frozen=True)
 class Crop:
-    """A rectangle of a photo, in pixels; right and bottom are exclusive."""
+    """A rectangle of a photo with holes in its middle.
 
-    left: int
-    top: int
-    right: int
-    bottom: int
+    Attributes:
+        window: Rows and columns of the rectangle, metal included.
+        inner: Rows and columns of the holes that belong to it, relative to the rectangle; holes of other crops may
+            reach into the rest.
+    """
 
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Index of the rectangle in an array (H, W, ...)."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
+    window: tuple[slice, slice]
+    inner: tuple[slice, slice]
 
 
 def find_crops(holes: Mask, context_px: int) -> list[Crop]:
     """Rectangles around the holes, with metal on all sides where the photo has it.
 
-    Rectangles that would overlap in more than their context are joined, so that each hole lies whole in one crop.
-
     Args:
         holes: (H, W) bool.
-        context_px: Metal around a hole.
+        context_px: Metal around a hole; holes that lie closer than a quarter of it share a crop.
     """
     near = cv2.dilate(holes.astype(np.uint8), np.ones((3, 3), np.uint8))
     count, _, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
     boxes = [(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:count].tolist()]
     height, width = holes.shape
-    return [
-        Crop(
-            max(0, x0 - context_px), max(0, y0 - context_px), min(width, x1 + context_px), min(height, y1 + context_px)
-        )
-        for x0, y0, x1, y1 in _joined(boxes, context_px // 4)
-    ]
+    crops = []
+    for x0, y0, x1, y1 in _joined(boxes, context_px // 4):
+        left, top = max(0, x0 - context_px), max(0, y0 - context_px)
+        window = slice(top, min(height, y1 + context_px)), slice(left, min(width, x1 + context_px))
+        crops.append(Crop(window, (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))))
+    return crops
+
+
+def fill_holes(image: RGB, holes: Mask, inpaint: Inpaint, context_px: int, feather_px: int) -> RGB:
+    """Inpaint a photo crop by crop, at full resolution; only pixels of the holes change.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        holes: (H, W) bool.
+        inpaint: Fills a list of crops, given with their holes.
+        context_px: Metal around a hole that the inpainter sees.
+        feather_px: Width of the blended seam inside the hole.
+    """
+    crops = find_crops(holes, context_px)
+    filled = inpaint([image[crop.window] for crop in crops], [holes[crop.window] for crop in crops])
+    result = image.copy()
+    for crop, made in zip(crops, filled, strict=True):
+        own = np.zeros(made.shape[:2], bool)
+        own[crop.inner] = holes[crop.window][crop.inner]
+        blended = paste(image[crop.window], made, own, feather_px)
+        result[crop.window][own] = blended[own]
+    return result
 
 
 def paste(image: RGB, filled: RGB, hole: Mask, feather_px: int) -> RGB:

@@ -6,11 +6,12 @@ runs through `weldgen.inference` on CPUs, where OpenVINO takes less than a third
 
 from __future__ import annotations
 
-import io
 import logging
+import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import cv2
@@ -18,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen import weights
-from weldgen.cleaning.settings import AUTO, DetectConfig
-from weldgen.errors import BackendError, ConfigError
+from weldgen.cleaning.settings import DETECTOR_WEIGHTS, EASYOCR, RAPIDOCR, DetectConfig, detector_names
+from weldgen.errors import BackendError
 from weldgen.inference import Network
 
 RGB = npt.NDArray[np.uint8]
@@ -50,9 +51,9 @@ class TextRegion:
 
 
 class TextDetector(Protocol):
-    """Finds writing; `weight_id` names the weights it uses."""
+    """Finds writing."""
 
-    weight_id: str
+    name: str
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
         """Regions of each image, (H, W, 3) uint8 RGB of any size."""
@@ -70,11 +71,10 @@ class EasyOcrDetector:
         BackendError: easyocr or its weights are missing.
     """
 
-    name = "easyocr"
-    weight_id = "craft"
+    name = EASYOCR
 
     def __init__(self, config: DetectConfig, device: str = "cpu") -> None:
-        folder = weights.require(self.weight_id).parent
+        folder = weights.require(DETECTOR_WEIGHTS[self.name]).parent
         try:
             import easyocr
         except ImportError as error:
@@ -121,11 +121,10 @@ class RapidOcrDetector:
         BackendError: rapidocr or its weights are missing.
     """
 
-    name = "rapidocr"
-    weight_id = "ppocr"
+    name = RAPIDOCR
 
     def __init__(self, config: DetectConfig, device: str = "cpu") -> None:
-        weights.require(self.weight_id)
+        weights.require(DETECTOR_WEIGHTS[self.name])
         try:
             import rapidocr
         except ImportError as error:
@@ -174,21 +173,12 @@ def load_detectors(config: DetectConfig, device: str) -> list[TextDetector]:
         ConfigError: There is none of that name.
         BackendError: Its package or weights are missing.
     """
-    names = list(DETECTORS) if config.backend == AUTO else [config.backend]
-    if not set(names) <= set(DETECTORS):
-        raise ConfigError(f"detect.backend '{config.backend}' is not known; accepted: {AUTO}, {', '.join(DETECTORS)}")
-    return [DETECTORS[name](config, device) for name in names]
+    return [DETECTORS[name](config, device) for name in detector_names(config.backend)]
 
 
 def detect_all(detectors: Sequence[TextDetector], image: RGB) -> list[TextRegion]:
     """Union of what all detectors find in one image."""
     return [region for detector in detectors for region in detector.detect([image])[0]]
-
-
-def shifted(regions: Sequence[TextRegion], left: int, top: int) -> list[TextRegion]:
-    """Regions of a cut-out, in the coordinates of the image it was cut from."""
-    offset = np.array([left, top], dtype=np.float32)
-    return [replace(region, polygon=region.polygon + offset) for region in regions]
 
 
 class _ScoreMaps:
@@ -214,14 +204,14 @@ def _through_openvino(network: Any, precision: str) -> Callable[[Any], tuple[Any
     """The same network as ONNX behind `Network`, called with and returning torch tensors."""
     import torch
 
-    stream = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # the tracing exporter is deprecated, and nine times faster than the new one
+        path = Path(folder) / "craft.onnx"
         torch.onnx.export(
-            network, (torch.zeros(1, 3, 160, 224),), stream, dynamo=False, input_names=["image"],
+            network, (torch.zeros(1, 3, 160, 224),), str(path), dynamo=False, input_names=["image"],
             output_names=["maps", "features"], dynamic_axes={"image": {2: "height", 3: "width"}},
         )  # fmt: skip
-    onnx = Network(stream.getvalue(), precision=precision)
+        onnx = Network(path.read_bytes(), precision=precision)
 
     def run(images: Any) -> tuple[Any, Any]:
         maps, features = onnx(images.numpy())
@@ -241,7 +231,7 @@ def _on_canvas(image: RGB, config: DetectConfig) -> tuple[RGB, float]:
 
 def _onto_photo(polygon: Points, scale: float, image: RGB) -> Points:
     height, width = image.shape[:2]
-    return np.clip(polygon / scale, 0, [width - 1, height - 1]).astype(np.float32)
+    return np.asarray(np.clip(polygon / scale, 0, [width - 1, height - 1]), dtype=np.float32)
 
 
 def _has_area(polygon: Points) -> bool:

@@ -1,8 +1,8 @@
 """Tell ink from metal: strokes inside a region of writing, and strokes elsewhere that look like the same pen.
 
-What is notable: there is no fixed idea of what ink looks like. The strokes that lie in regions of a text detector say how
-this photo's pens look (colour, width, contrast, evenness), and only what looks like them counts as ink elsewhere. A
-photo without writing therefore has no ink, and pores and cracks of a weld are left alone.
+What is notable: there is no fixed idea of what ink looks like. The strokes that lie in regions of a text detector say
+how this photo's pens look (colour, width, contrast), and only what looks like them counts as ink elsewhere. A photo
+without writing therefore has no ink, and pores and cracks of a weld are left alone.
 
 All lengths are pixels of the image given, which should have a long side of at most `REFERENCE_SIDE_PX`.
 """
@@ -259,11 +259,11 @@ def _is_stroke(lab: Floats, piece: Mask, distance: Floats, ink: Ink, limits: _Li
 
 def _grown(mask: Mask, radius_px: int) -> Mask:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
-    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
 
 
 def _shrunk(mask: Mask) -> Mask:
-    return cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
 
 
 def _distinct(inks: Sequence[Ink]) -> list[Ink]:

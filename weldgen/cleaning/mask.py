@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.ink import REFERENCE_SIDE_PX, Ink, lookalikes, strokes_in, to_lab
-from weldgen.cleaning.settings import MaskConfig
+from weldgen.cleaning.settings import EASYOCR, RAPIDOCR, MaskConfig
 from weldgen.cleaning.surface import backdrop
 
 RGB = npt.NDArray[np.uint8]
@@ -23,13 +23,17 @@ _SHARE = (0.02, 0.5)
 _MIN_SEPARATION = 2.6
 _MIN_LENGTH = 3.0
 # A region is believed as it is where its detector is this sure, or two agree on it; else its strokes must be clearer.
-_SURE = {"easyocr": 0.88, "rapidocr": 0.8}
-_CLEAR = {"easyocr": 0.5, "rapidocr": 0.65}
+_SURE = {EASYOCR: 0.88, RAPIDOCR: 0.8}
+_CLEAR = {EASYOCR: 0.5, RAPIDOCR: 0.65}
 _CLEAR_SEPARATION = 3.0
 _CLEAR_SHARE = 0.35
 _CLEAR_UNEVENNESS = 8.0
 _CLEAR_LENGTH = 10.0  # a single pore measures 2 to 6
 # A larger share of the photo is a weld or the whole part, not writing.
+_SAME_REGION = 0.3
+# Strokes that look like the ink of other regions, found without a text detector.
+INK = "ink"
+_INK_SCORE = 0.5
 _MAX_BOX_SHARE = 0.06
 _MAX_REGION_SHARE = 0.4
 # The margin stops short of the part's edge, whose bright line would be lost.
@@ -73,8 +77,11 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> 
         else:
             strokes |= found.strokes
     inks = [found.ink for found in believed if found.reliable]
+    found_regions = _unique([found.region for found in believed])
     if config.ink and inks and config.mode != "box":
-        strokes |= lookalikes(lab, inks, strokes)
+        more = lookalikes(lab, inks, strokes)
+        strokes |= more
+        found_regions += _ink_regions(more, scale)
     dark = backdrop(small, strokes | boxes)
     # a box already reaches beyond the ink
     grown = dilate(strokes, scaled_px(config.dilate_px, lab.shape)) | dilate(
@@ -82,7 +89,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> 
     )
     grown &= ~dilate(dark, _RIM_PX) | strokes
     holes = cv2.resize(grown.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    return TextMask(holes, [found.region for found in believed])
+    return TextMask(holes, found_regions)
 
 
 def scaled_px(pixels: float, shape: Sequence[int]) -> int:
@@ -97,7 +104,7 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
     return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) <= radius_px)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Found:
     region: TextRegion
     inside: Mask
@@ -154,9 +161,8 @@ def _believe(lab: Floats, regions: Sequence[TextRegion], scale: float) -> list[_
     """
     found = [_region_strokes(lab, region, scale) for region in regions]
     found = [f for f in found if f.inside.mean() <= _MAX_REGION_SHARE]
-    sure, doubtful = [], []
-    for f in found:
-        (sure if _agreed(f.region, regions) or f.sure or f.clear else doubtful).append(f)
+    sure = [f for f in found if _agreed(f.region, regions) or f.sure or f.clear]
+    doubtful = [f for f in found if f not in sure]
     pens = [f.ink for f in sure if f.reliable and f.ink.telling]
     return sure + [f for f in doubtful if f.reliable and any(f.ink.same_pen(pen) for pen in pens)]
 
@@ -167,9 +173,33 @@ def _as_box(found: _Found, mode: str) -> bool:
     return mode == "box"
 
 
+def _unique(regions: Sequence[TextRegion]) -> list[TextRegion]:
+    """One region where two detectors found the same writing: the first."""
+    kept: list[TextRegion] = []
+    for region in regions:
+        if all(_overlap(region.polygon, other.polygon) < _SAME_REGION for other in kept):
+            kept.append(region)
+    return kept
+
+
+def _ink_regions(strokes: Mask, scale: float) -> list[TextRegion]:
+    """Boxes around strokes that no detector found, one for each group of them, in pixels of the photo."""
+    groups = dilate(strokes, scaled_px(20, strokes.shape)).astype(np.uint8)
+    count, labels = cv2.connectedComponents(groups, connectivity=8)
+    regions = []
+    for index in range(1, count):
+        rows, columns = np.nonzero((labels == index) & strokes)
+        left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
+        regions.append(TextRegion(corners / scale, _INK_SCORE, INK))
+    return regions
+
+
 def _agreed(region: TextRegion, regions: Sequence[TextRegion]) -> bool:
     """Whether another detector found about the same region."""
-    return any(other.source != region.source and _overlap(region.polygon, other.polygon) >= 0.3 for other in regions)
+    return any(
+        other.source != region.source and _overlap(region.polygon, other.polygon) >= _SAME_REGION for other in regions
+    )
 
 
 def _overlap(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:

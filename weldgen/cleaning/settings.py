@@ -1,4 +1,4 @@
-"""Settings of the clean stage, by section; importing this loads neither torch nor OpenCV."""
+"""Settings of the clean stage, by section, and what `auto` stands for; importing this loads no torch and no OpenCV."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from typing import Literal
 
 from pydantic import Field
 
+from weldgen import weights
 from weldgen.config import Config
+from weldgen.errors import ConfigError
 
 AUTO = "auto"
+# Names of the backends; everything else refers to these.
+EASYOCR, RAPIDOCR = "easyocr", "rapidocr"
+LAMA, MIGAN, TEXTURE, OPENCV, SIMPLE_LAMA = "lama", "migan", "texture", "opencv", "simple-lama"
+# Backend -> the weights it needs.
+DETECTOR_WEIGHTS = {EASYOCR: "craft", RAPIDOCR: "ppocr"}
+INPAINTER_WEIGHTS = {LAMA: "lama", MIGAN: "migan", TEXTURE: "", OPENCV: "", SIMPLE_LAMA: "lama"}
 
 
 class DetectConfig(Config):
@@ -43,7 +51,32 @@ class InpaintConfig(Config):
     """How holes are filled."""
 
     backend: str = Field(AUTO, description="auto, lama, migan, texture, opencv or simple-lama")
-    batch_size: int = Field(4, ge=1, description="crops that a network fills at once")
-    context_px: int = Field(96, ge=16, description="metal around a hole that the inpainter sees, on a 1500 px photo")
+    batch_size: int = Field(4, ge=1, description="crops that LaMa fills at once")
+    context_px: int = Field(128, ge=16, description="metal around a hole that the inpainter sees, on a 1500 px photo")
     feather_px: int = Field(5, ge=0, le=30, description="width of the blended seam inside the hole, on a 1500 px photo")
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="bf16 is used only where the CPU has it")
+
+
+def detector_names(backend: str) -> tuple[str, ...]:
+    """The detectors that a setting asks for; `auto` is all of them.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if backend == AUTO:
+        return tuple(DETECTOR_WEIGHTS)
+    if backend not in DETECTOR_WEIGHTS:
+        raise ConfigError(f"detect.backend '{backend}' is not known; accepted: {AUTO}, {', '.join(DETECTOR_WEIGHTS)}")
+    return (backend,)
+
+
+def inpainter_name(backend: str) -> str:
+    """The inpainter that a setting asks for; `auto` is LaMa where its weights are, else our texture copying.
+
+    Raises:
+        ConfigError: There is none of that name.
+    """
+    if backend == AUTO:
+        return LAMA if weights.find(INPAINTER_WEIGHTS[LAMA]) is not None else TEXTURE
+    if backend not in INPAINTER_WEIGHTS:
+        raise ConfigError(f"inpaint.backend '{backend}' is not known; accepted: {AUTO}, {', '.join(INPAINTER_WEIGHTS)}")
+    return backend

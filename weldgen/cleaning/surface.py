@@ -43,4 +43,4 @@ def backdrop(image: RGB, marked: Mask) -> Mask:
 
 def _dilated(mask: Mask, radius_px: int) -> Mask:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
-    return cv2.dilate(mask.astype(np.uint8), kernel) > 0
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)

@@ -1,14 +1,15 @@
 """Fill holes with metal from beside them, moved there whole: grain, brushing and edges run on, nothing is averaged.
 
-What is notable: a hole is cut into pieces; each piece takes its pixels from one place of the same photo, the one whose
-surroundings fit the piece's own best (compare image quilting, Efros and Freeman 2001), and the difference at the rim is
-spread smoothly over the piece, as in Poisson image editing (Perez et al. 2003). Places are chosen on an image of at most
-512 pixels and copied at full resolution. It is deterministic and needs no weights.
+What is notable: a hole is cut into pieces; each piece takes its pixels from one place of the same photo, the one
+whose surroundings fit the piece's own best (compare image quilting, Efros and Freeman 2001), and the difference at the
+rim is spread smoothly over the piece, as in Poisson image editing (Perez et al. 2003). Places are chosen on an image of
+at most 512 pixels and copied at full resolution. It is deterministic and needs no weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -24,18 +25,20 @@ MATCH_SIDE_PX = 512
 _PIECE_PX = 72
 _SMALLEST_PIECE_PX = 10
 _RIM_PX = 9
+_EDGE_PX = 5
 _OVERLAP_PX = 6
 # Shading is evened out afterwards, so it counts less than structure when a place is chosen.
 _SHADING_SIGMA_PX = 14.0
 _SHADING_WEIGHT = 0.35
 # Cost, in squared grey levels, of a place that is 100 pixels away, and of grain of another strength.
-_DISTANCE_COST = 25.0
-_ACTIVITY_COST = 2.0
+_DISTANCE_COST = 10.0
+_ACTIVITY_COST = 4.0
 _FEATURE_COST = 3.0
 _SHADING_COST = 0.12
 # Metal this far around a piece says what is usual.
 _AROUND_PX = 30
-_MAX_CORRECTION = 60.0
+_MAX_CORRECTION = 50.0
+_MAX_TINT = 5.0
 
 
 @dataclass(frozen=True)
@@ -99,14 +102,16 @@ class _Filling:
         self.small = small.astype(np.float32)
         self.hole = small_hole
         self.foreign = backdrop(small, small_hole) & ~small_hole
-        self.usable = ~small_hole & ~self.foreign
+        # the part's edge belongs to neither side: its bright line would be taken for grain
+        self.usable = ~small_hole & ~_grown(self.foreign, _EDGE_PX)
         self.ratio = image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]
         shading = _masked_blur(self.small, self.usable, _SHADING_SIGMA_PX)
         detail = np.where(self.usable[:, :, None], self.small - shading, 0)
         self.activity = (detail**2).sum(axis=2).astype(np.float32)
         smooth = spread(self.small, self.usable)
         self.small = np.where(self.hole[:, :, None], smooth, self.small)
-        self.full = np.where(hole[:, :, None], self._enlarged(smooth, 0, 0, smooth.shape[:2]), self.full)
+        whole = cv2.resize(smooth, (hole.shape[1], hole.shape[0]), interpolation=cv2.INTER_CUBIC)
+        self.full = np.where(hole[:, :, None], whole, self.full).astype(np.float32)
         self.shading = spread(shading, self.usable)
         self.done = self.usable.copy()
 
@@ -167,8 +172,9 @@ class _Filling:
 
         activity = np.sqrt(np.maximum(mean(self.activity), 0))
         expected = float(np.sqrt(np.median(self.activity[around][metal]) * 2.2))  # of a normal distribution
-        limit = float(np.percentile(self.activity[around][metal], 97))
-        features = mean(np.maximum(self.activity - limit, 0))
+        limit = float(np.percentile(self.activity[around][metal], 90))
+        excess = np.maximum(self.activity - limit, 0)
+        features = np.maximum(0, mean(excess) - 1.5 * float(excess[around][metal].mean()))
         tone = self.shading.mean(axis=2)
         shading = mean((tone - float(np.median(tone[around][metal]))) ** 2)
         return np.asarray(
@@ -180,7 +186,10 @@ class _Filling:
         rows, columns = piece.window
         source = slice(rows.start + down, rows.stop + down), slice(columns.start + right, columns.stop + right)
         rim = _rim(piece.inside) & self.done[piece.window]
-        difference = np.clip(self.small[piece.window] - self.small[source], -_MAX_CORRECTION, _MAX_CORRECTION)
+        difference = self.small[piece.window] - self.small[source]
+        grey = difference.mean(axis=2, keepdims=True)
+        tint = np.clip(difference - grey, -_MAX_TINT, _MAX_TINT)  # a stain at the rim must not colour the fill
+        difference = np.clip(grey, -_MAX_CORRECTION, _MAX_CORRECTION) + tint
         correction = cv2.GaussianBlur(spread(np.where(rim[:, :, None], difference, 0), rim), (0, 0), 2.0)
         # the seam to pieces that are filled already is blended; the seam to real metal is the caller's
         made = self.done[piece.window] & self.hole[piece.window]
@@ -209,10 +218,6 @@ class _Filling:
     def _blend(target: Floats, window: tuple[slice, slice], new: Floats, weight: Floats) -> None:
         target[window] += weight[:, :, None] * (new - target[window])
 
-    def _enlarged(self, values: Floats, top: int, left: int, shape: tuple[int, ...]) -> Floats:
-        size = (self.full.shape[1], self.full.shape[0])
-        return np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_CUBIC), dtype=np.float32)
-
     def _halves(self, piece: _Piece) -> list[_Piece]:
         whole = np.zeros(self.hole.shape, bool)
         whole[piece.window] = piece.inside
@@ -239,7 +244,7 @@ def _pieces(hole: Mask, side_px: int) -> list[_Piece]:
 def _cuts(start: int, length: int, side_px: int) -> list[tuple[int, int]]:
     count = max(1, -(-length // side_px))
     edges = [start + round(index * length / count) for index in range(count + 1)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(pairwise(edges))
 
 
 def _piece(cell: Mask) -> _Piece:
@@ -250,8 +255,12 @@ def _piece(cell: Mask) -> _Piece:
 
 
 def _rim(inside: Mask) -> Mask:
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * _RIM_PX + 1, 2 * _RIM_PX + 1))
-    return (cv2.dilate(inside.astype(np.uint8), kernel) > 0) & ~inside
+    return _grown(inside, _RIM_PX) & ~inside
+
+
+def _grown(mask: Mask, radius_px: int) -> Mask:
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
 
 
 def _masked_blur(image: Floats, known: Mask, sigma: float) -> Floats:

@@ -78,6 +78,8 @@ class DatasetWriter:
     def add(self, sample: Sample, data: bytes, key: str) -> None:
         """Write one image and its line; the sample's id is set from the bytes.
 
+        The number that tells copies of one photo apart (`<hash>-2`) stays, because their results are equal too.
+
         Args:
             sample: Its description; `file_name` says where it goes.
             data: The encoded image.
@@ -86,7 +88,8 @@ class DatasetWriter:
         Raises:
             OutputError: The disk is full, or a file that weldgen did not make stands there.
         """
-        self._commit(sample, key, lambda temporary: temporary.write_bytes(data), content_hash(data))
+        copy = "".join(sample.id.partition("-")[1:])
+        self._commit(sample, key, lambda temporary: temporary.write_bytes(data), content_hash(data) + copy)
 
     def add_file(self, sample: Sample, source: Path, key: str, *, link: bool) -> None:
         """Take over a file as it is: as a hard link where `link` and the file system allow it, else as a copy."""

@@ -1,0 +1,164 @@
+"""Clean rendered photos whose clean state is known, and measure what is left and how good the fill is.
+
+Every photo is rendered twice from one seed, with and without writing, so the truth under the ink is exact. Compared are
+the inpainters that are present, each behind the whole `clean` step, and the plain chain of published scripts: EasyOCR's
+boxes at its default thresholds, 30 px dilation, OpenCV's Telea on the whole photo.
+
+    python benchmarks/clean.py [--photos 6] [--sheet FILE.jpg]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from weldgen.cleaning.clean import CleanConfig, load_cleaner
+from weldgen.cleaning.inpainters import INPAINTERS
+from weldgen.cleaning.settings import InpaintConfig
+from weldgen.data.images import write_rgb
+from weldgen.errors import BackendError
+from weldgen.report.sheets import strip
+from weldgen.synthesis.render.photos import render_photo_with_masks
+
+WIDTH_PX, HEIGHT_PX = 1200, 800
+RGB = np.ndarray
+
+
+@dataclass(frozen=True)
+class Case:
+    """A photo with writing, the same photo without, and where the ink is, (H, W) bool."""
+
+    marked: RGB
+    truth: RGB
+    ink: np.ndarray
+
+
+def cases(count: int) -> list[Case]:
+    found = []
+    seed = 0
+    while len(found) < count:
+        seed += 1
+        label = ("good", "bad")[seed % 2]
+        marked = render_photo_with_masks(seed, label, WIDTH_PX, HEIGHT_PX, marked=True)
+        truth = render_photo_with_masks(seed, label, WIDTH_PX, HEIGHT_PX, marked=False)
+        ink = marked.marking_mask > 0
+        if ink.mean() > 0.002:
+            found.append(Case(marked.image, truth.image, ink))
+    return found
+
+
+def plain_chain() -> Callable[[RGB], tuple[RGB, np.ndarray]]:
+    import easyocr
+
+    from weldgen.weights import require
+
+    reader = easyocr.Reader(
+        ["en"], recognizer=False, gpu=False, verbose=False, download_enabled=False,
+        model_storage_directory=str(require("craft").parent),
+    )  # fmt: skip
+
+    def clean(image: RGB) -> tuple[RGB, np.ndarray]:
+        boxes, free = reader.detect(image)
+        mask = np.zeros(image.shape[:2], np.uint8)
+        for left, right, top, bottom in boxes[0]:
+            mask[max(0, top) : bottom, max(0, left) : right] = 255
+        for polygon in free[0]:
+            cv2.fillPoly(mask, [np.array(polygon, np.int32)], 255)
+        mask = cv2.dilate(mask, np.ones((61, 61), np.uint8))
+        filled = cv2.inpaint(image[:, :, ::-1].copy(), mask, 3, cv2.INPAINT_TELEA)[:, :, ::-1]
+        return np.ascontiguousarray(filled), mask > 0
+
+    return clean
+
+
+def ours(backend: str) -> Callable[[RGB], tuple[RGB, np.ndarray]]:
+    cleaner = load_cleaner(CleanConfig(inpaint=InpaintConfig(backend=backend)))
+
+    def clean(image: RGB) -> tuple[RGB, np.ndarray]:
+        cleaned = cleaner.clean(image)
+        return cleaned.pixels, cleaned.holes > 0
+
+    return clean
+
+
+def ink_left(case: Case, result: RGB) -> float:
+    """Share of the ink's pixels that still differ from the truth at least half as much as the ink did."""
+    before = np.abs(case.marked.astype(int) - case.truth).sum(axis=2)[case.ink]
+    after = np.abs(result.astype(int) - case.truth).sum(axis=2)[case.ink]
+    visible = before > 60
+    return float((after > before / 2)[visible].mean()) if visible.any() else 0.0
+
+
+def psnr_in(hole: np.ndarray, result: RGB, truth: RGB) -> float:
+    error = ((result[hole].astype(float) - truth[hole]) ** 2).mean()
+    return float(10 * np.log10(255**2 / max(error, 1e-9)))
+
+
+def texture_ratio(hole: np.ndarray, result: RGB, truth: RGB) -> float:
+    """Mean local deviation of grey values in the hole, relative to the truth's there; 1 is right, less is blurred."""
+
+    def local_std(image: RGB) -> np.ndarray:
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        mean = cv2.blur(grey, (7, 7))
+        return np.sqrt(np.maximum(cv2.blur(grey * grey, (7, 7)) - mean * mean, 0))
+
+    return float(local_std(result)[hole].mean() / local_std(truth)[hole].mean())
+
+
+def measure(name: str, clean: Callable[[RGB], tuple[RGB, np.ndarray]], photos: list[Case]) -> tuple[str, float, list[RGB]]:
+    clean(photos[0].marked)  # loads and warms what there is
+    rows, results = [], []
+    started = time.perf_counter()
+    for case in photos:
+        result, hole = clean(case.marked)
+        results.append(result)
+        where = hole | case.ink
+        outside = (np.abs(result.astype(int) - case.marked).max(axis=2) > 2) & ~hole
+        rows.append(
+            (
+                ink_left(case, result),
+                psnr_in(where, result, case.truth),
+                texture_ratio(where, result, case.truth),
+                hole.mean(),
+                outside.mean(),
+            )
+        )
+    seconds = (time.perf_counter() - started) / len(photos)
+    left, psnr, texture, masked, outside = np.mean(rows, axis=0)
+    line = f"{name:16} {left:8.1%} {psnr:8.1f} {texture:8.2f} {masked:8.1%} {outside:8.2%} {seconds:8.2f}"
+    return line, seconds, results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=int, default=6)
+    parser.add_argument("--sheet", type=Path, help="write before / results / truth of each photo to this file")
+    options = parser.parse_args()
+    photos = cases(options.photos)
+    print(f"{len(photos)} rendered photos of {WIDTH_PX} x {HEIGHT_PX} px; the truth under the ink is known")
+    print(f"{'':16} {'ink left':>8} {'PSNR dB':>8} {'texture':>8} {'masked':>8} {'outside':>8} {'s/photo':>8}")
+    line, plain_seconds, plain_results = measure("plain chain", plain_chain(), photos)
+    print(line)
+    columns = [plain_results]
+    for backend in INPAINTERS:
+        try:
+            clean = ours(backend)
+        except BackendError as error:
+            print(f"{backend:16} not here: {error.message}")
+            continue
+        line, seconds, results = measure(backend, clean, photos)
+        columns.append(results)
+        print(f"{line}   {plain_seconds / seconds:.1f} x the plain chain's speed")
+    if options.sheet:
+        rows = [strip([c.marked, *(r[i] for r in columns), c.truth], 300) for i, c in enumerate(photos)]
+        write_rgb(options.sheet, np.concatenate(rows))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""The exported file says what the trained model says, on both runtimes and at any size of photo."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from weldgen.classifier import export as export_module
+from weldgen.classifier.evaluate import EvaluateConfig, evaluate
+from weldgen.classifier.export import ExportConfig, check_parity, export
+from weldgen.classifier.scoring import open_scorer
+from weldgen.errors import BackendError, DataError, OutputError
+from weldgen.inference import Network, read_metadata
+
+
+@pytest.fixture(scope="module")
+def exported(trained, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "classifier.onnx"
+    return out, export(trained[0], out, ExportConfig(threshold=0.8))
+
+
+def test_parity_is_measured_on_real_training_photos(exported):
+    out, summary = exported
+    parity = json.loads((out.parent / "stage.json").read_text())["details"]["parity"]
+    assert parity["source"] == "real training photos"
+    assert parity["photos"] == summary.counts["parity photos"] == 8
+    assert parity["max_difference"]["onnxruntime"] < 1e-3
+    assert parity["max_difference"]["openvino"] < 5e-3
+
+
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("shape", [(1, 56, 80), (3, 300, 200), (1, 16, 900), (2, 1000, 1500), (1, 64, 64)])
+def test_any_size_and_batch(exported, trained, runtime, shape):
+    images = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    found = Network(exported[0], runtime=runtime, threads=1)(images)[0]
+    scorer = open_scorer(trained[0], "cpu", 1)
+    expected = np.stack([scorer.probabilities(image) for image in images])
+    assert found.shape == expected.shape
+    assert np.abs(found - expected).max() < 5e-3
+
+
+def test_the_file_says_what_it_is(exported):
+    metadata = read_metadata(exported[0])
+    assert json.loads(metadata["classes"]) == ["bad", "good"]
+    assert (metadata["image_size"], metadata["threshold"]) == ("64", "0.8")
+    labels = json.loads((exported[0].parent / "labels.json").read_text())
+    assert labels == {"classes": ["bad", "good"], "threshold": 0.8, "image_size": 64}
+
+
+def test_evaluating_the_file_gives_the_same_numbers(exported, trained, make_photos, tmp_path):
+    fresh = make_photos(tmp_path / "fresh", {"bad": 3, "good": 3}, first=900)
+    config = EvaluateConfig(device="cpu")
+    one, two = (evaluate(m, fresh, tmp_path / m.name, config) for m in (exported[0], trained[0]))
+    assert one.details["confusion"] == two.details["confusion"]
+    with pytest.raises(DataError, match="no real photo in split 'val'"):
+        evaluate(exported[0], fresh, tmp_path / "val", EvaluateConfig(device="cpu", split="val"))
+    assert evaluate(exported[0], trained[1], tmp_path / "left", config).counts["photos"] == 4
+
+
+def test_half_precision_and_openvino(trained, tmp_path):
+    half = export(trained[0], tmp_path / "half.onnx", ExportConfig(precision="fp16"))
+    assert max(half.details["parity"]["max_difference"].values()) < 5e-2
+    network = export(trained[0], tmp_path / "ov.onnx", ExportConfig(format="openvino"))
+    assert network.out == tmp_path / "ov.xml"
+    assert json.loads(read_metadata(network.out)["classes"]) == ["bad", "good"]
+    image = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
+    scores = [open_scorer(m, "cpu", 1).probabilities(image) for m in (trained[0], network.out, half.out)]
+    assert np.abs(scores[0] - scores[1]).max() < 5e-3
+    assert np.abs(scores[0] - scores[2]).max() < 5e-2
+
+
+def test_done_once_and_a_users_file_is_kept(exported, trained, tmp_path):
+    assert export(trained[0], exported[0], ExportConfig(threshold=0.8)).skipped
+    (tmp_path / "mine.onnx").write_text("mine")
+    with pytest.raises(OutputError):
+        export(trained[0], tmp_path / "mine.onnx", ExportConfig())
+
+
+def test_a_file_that_differs_is_refused(exported):
+    image = np.full((64, 64, 3), 90, np.uint8)
+    with pytest.raises(BackendError, match="differs from the trained one"):
+        check_parity(exported[0].read_bytes(), [image], [np.array([0.5, 0.5], np.float32) * 3], "fp32")
+
+
+def test_without_the_photos_parity_is_measured_on_textures(trained, tmp_path):
+    shutil.copytree(trained[0], tmp_path / "model")
+    receipt = json.loads((tmp_path / "model" / "stage.json").read_text())
+    receipt["inputs"]["dataset"] = str(tmp_path / "gone")
+    (tmp_path / "model" / "stage.json").write_text(json.dumps(receipt))
+    card = export_module.load_card(tmp_path / "model")
+    images, source = export_module.parity_images(tmp_path / "model", card, 0)
+    assert "random textures" in source
+    assert len({image.shape for image in images}) == len(images)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt") is not None, reason="TensorRT is installed here")
+def test_tensorrt_missing_is_one_sentence(trained, tmp_path):
+    with pytest.raises(BackendError, match="TensorRT is not installed"):
+        export(trained[0], tmp_path / "c.onnx", ExportConfig(format="tensorrt"))

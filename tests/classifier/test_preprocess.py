@@ -1,0 +1,79 @@
+"""The letterbox keeps the aspect ratio and equals a known resize; augmentation depends on its seed alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from weldgen.classifier.augment import augment
+from weldgen.classifier.preprocess import FILL, letterbox
+from weldgen.classifier.settings import AugmentationSettings
+
+
+def smooth(height, width, seed=0):
+    coarse = np.random.default_rng(seed).integers(0, 256, (height // 12 + 2, width // 12 + 2, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC))
+
+
+@pytest.mark.parametrize(("height", "width"), [(100, 150), (150, 100), (64, 64), (40, 30), (33, 130)])
+def test_equals_the_antialiased_bilinear_resize_of_torch_and_pillow(height, width):
+    image, side = smooth(height, width), 96
+    square = letterbox(image, side)
+    rows, columns = (max(1, int(x * side / max(height, width) + 0.5)) for x in (height, width))
+    top, left = (side - rows) // 2, (side - columns) // 2
+    inside = square[:, top : top + rows, left : left + columns].transpose(1, 2, 0).astype(int)
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float()
+    ours = F.interpolate(tensor, (rows, columns), mode="bilinear", antialias=True)[0].permute(1, 2, 0).numpy()
+    pillow = np.asarray(Image.fromarray(image).resize((columns, rows), Image.Resampling.BILINEAR)).astype(int)
+    assert np.abs(inside - ours).max() <= 0.51
+    assert np.abs(inside - pillow).max() <= 1
+    border = square.copy()
+    border[:, top : top + rows, left : left + columns] = FILL
+    assert (border == FILL).all()
+
+
+@pytest.mark.parametrize("scale", [1, 3, 9])
+def test_a_disc_stays_round_however_large_the_photo(scale):
+    height, width, radius = 120 * scale, 200 * scale, 40 * scale
+    y, x = np.mgrid[:height, :width]
+    disc = (y - height / 2) ** 2 + (x - width / 2) ** 2 < radius**2
+    square = letterbox(np.repeat((disc * 255).astype(np.uint8)[:, :, None], 3, axis=2), 128)[0]
+    seen = square > 200
+    tall, wide = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    assert abs(np.ptp(tall) - np.ptp(wide)) <= 1
+    assert np.ptp(wide) + 1 == pytest.approx(128 * 80 / 200, abs=2)
+    assert abs(wide.mean() - 63.5) <= 0.5
+    assert abs(tall.mean() - 63.5) <= 1
+
+
+def test_a_grey_photo_keeps_its_grey():
+    for grey in (0, 77, 255):
+        square = letterbox(np.full((90, 160, 3), grey, np.uint8), 64)
+        assert (square[:, 14:50] == grey).all()
+
+
+def test_augmentation_is_a_function_of_the_seed():
+    image = torch.from_numpy(letterbox(smooth(60, 90), 64))
+    settings = AugmentationSettings()
+    first, again, other = (augment(image, settings, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.dtype == torch.uint8
+    assert first.shape == image.shape
+
+
+def test_augmentation_can_be_switched_off():
+    image = torch.from_numpy(letterbox(smooth(60, 90), 64))
+    off = AugmentationSettings(**dict.fromkeys(AugmentationSettings.model_fields, 0))
+    assert torch.equal(augment(image, off, 5), image)
+
+
+@pytest.mark.parametrize("name", list(AugmentationSettings.model_fields))
+def test_every_augmentation_changes_something(name):
+    image = torch.from_numpy(letterbox(smooth(60, 90), 64))
+    off = dict.fromkeys(AugmentationSettings.model_fields, 0)
+    largest = {"hflip": 1, "vflip": 1, "blur": 1, "rotate_deg": 90, "hue_deg": 90}.get(name, 0.5)
+    assert not torch.equal(augment(image, AugmentationSettings(**{**off, name: largest}), 5), image)

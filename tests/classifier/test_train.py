@@ -1,0 +1,236 @@
+"""Training on little data, with damaged data, interrupted and resumed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.classifier.conftest import tiny_config, write_photos
+from weldgen.classifier import keeper
+from weldgen.classifier.loader import EpochOrder, load_images
+from weldgen.classifier.model_file import load_card, load_model
+from weldgen.classifier.module import ClassifierModule
+from weldgen.classifier.run import plan_run
+from weldgen.classifier.train import TrainConfig, train
+from weldgen.data.dataset import METADATA_NAME, Dataset, Sample
+from weldgen.data.split import decide_split
+from weldgen.errors import DataError, OutputError
+
+
+def history(folder):
+    records = json.loads((folder / "history.json").read_text())
+    return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
+
+
+def test_a_plain_folder_trains_and_is_done_once(photos, tmp_path):
+    out, config = tmp_path / "model", tiny_config()
+    summary = train(photos, out, config)
+    assert summary.counts["training images"] == 12
+    assert summary.counts["validation photos"] == 3
+    assert any("only 3 validation photos" in note for note in summary.notes)
+    assert len(history(out)) == 3
+    assert list((out / "tensorboard").iterdir())
+    assert sorted(path.name for path in out.glob("*.ckpt")) == ["best.ckpt"]
+    card = load_card(out)
+    assert card.classes == ("bad", "good")
+    assert sum(row["real"] for row in card.trained_on.values()) == 12
+    assert train(photos, out, config).skipped
+
+
+def test_it_learns_what_it_is_shown(trained):
+    summary = json.loads((trained[0] / "stage.json").read_text())
+    assert summary["details"]["validation"]["val_balanced_accuracy"] == 1
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of the code under test expects it."""
+
+
+@pytest.mark.parametrize("step", [4, 9])
+def test_an_interrupted_run_goes_on_to_the_same_result(photos, tmp_path, monkeypatch, step):
+    monkeypatch.setattr(keeper, "_SAVE_EVERY_S", 0.0)
+    config = tiny_config(training={"epochs": 6, "patience": 0}, model={"drop_rate": 0.5})
+    train(photos, tmp_path / "whole", config)
+
+    original = ClassifierModule.training_step
+
+    def interrupted(self, batch, batch_idx):
+        if self.global_step == step:
+            raise Killed
+        return original(self, batch, batch_idx)
+
+    out = tmp_path / "resumed"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ClassifierModule, "training_step", interrupted)
+        train(photos, out, config)
+    (out / ".writing-last.ckpt").write_bytes(b"cut short")
+    assert (out / "last.ckpt").is_file()
+    assert not (out / "model.json").is_file()
+
+    steps = []
+    with monkeypatch.context() as patch:
+        patch.setattr(ClassifierModule, "training_step", lambda s, b, i: (steps.append(i), original(s, b, i))[1])
+        train(photos, out, config)
+    assert len(steps) < 12  # two steps in each of six epochs: it did not start anew
+    assert history(out) == history(tmp_path / "whole")
+    assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+    assert not list(out.glob(".writing*"))
+
+
+def test_a_run_that_had_stopped_early_does_not_go_on(photos, tmp_path, monkeypatch):
+    config = tiny_config(training={"epochs": 30, "patience": 2})
+    out = tmp_path / "model"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+
+        def killed(*args):
+            raise Killed
+
+        patch.setattr("weldgen.classifier.run.save_model", killed)
+        train(photos, out, config)
+    ended = history(out)
+    assert len(ended) < 30
+    train(photos, out, config)
+    assert history(out) == ended
+
+
+def test_other_settings_move_the_earlier_model_aside(photos, tmp_path):
+    out = tmp_path / "model"
+    train(photos, out, tiny_config(training={"epochs": 1}))
+    key = json.loads((out / "run.json").read_text())["key"]
+    summary = train(photos, out, tiny_config(training={"epochs": 2}))
+    assert (out / "previous" / key[:8] / "model.safetensors").is_file()
+    assert any("previous" in note for note in summary.notes)
+    assert len(history(out)) == 2
+
+
+def test_a_users_file_is_not_overwritten(photos, tmp_path):
+    out = tmp_path / "model"
+    out.mkdir()
+    (out / "history.json").write_text("mine")
+    with pytest.raises(OutputError, match="not made by weldgen"):
+        train(photos, out, tiny_config())
+    assert (out / "history.json").read_text() == "mine"
+
+
+def test_without_validation_photos_the_last_epoch_counts(tmp_path):
+    photos = write_photos(tmp_path / "photos", {"bad": 2, "good": 2})
+    summary = train(photos, tmp_path / "model", tiny_config())
+    assert summary.details["best_epoch"] == 3
+    assert any("no validation photo" in note for note in summary.notes)
+
+
+def test_a_class_without_validation_photo_and_a_batch_larger_than_the_dataset(tmp_path):
+    photos = write_photos(tmp_path / "photos", {"bad": 2, "good": 8})
+    summary = train(photos, tmp_path / "model", tiny_config(training={"batch_size": 64}))
+    assert any("no validation photo of bad" in note for note in summary.notes)
+    assert summary.details["steps_per_epoch"] == 1
+
+
+def test_damaged_photos_are_listed_and_the_others_train(photos, tmp_path):
+    good = sorted((photos / "good").iterdir())
+    data = good[0].read_bytes()
+    good[0].write_bytes(data[: len(data) // 2])
+    (photos / "bad" / "broken.jpg").write_text("no image")
+    out = tmp_path / "model"
+    summary = train(photos, out, tiny_config())
+    listed = {json.loads(line)["file"] for line in (out / "failures.jsonl").read_text().splitlines()}
+    assert listed == {"good/0.png", "bad/broken.jpg"}
+    assert summary.failures == 2
+
+
+@pytest.mark.parametrize("counts", [{"good": 5}, {"good": 5, "bad": 0}])
+def test_one_class_is_no_classification(tmp_path, counts):
+    with pytest.raises(DataError, match="at least two classes"):
+        train(write_photos(tmp_path / "photos", counts), tmp_path / "model", tiny_config())
+
+
+def test_synthetic_images_train_and_never_validate(tmp_path):
+    root = write_photos(tmp_path / "photos", {"bad": 8, "good": 8})
+    dataset = decide_split(Dataset.open(root), TrainConfig().split, 0)
+    samples = [
+        replace(s, origin="synthetic", extra={"licences": ["openrail++"]}) if s.split == "train" and s.label == "bad" else s
+        for s in dataset.samples
+    ]
+    (root / METADATA_NAME).write_text("".join(json.dumps(s.record()) + "\n" for s in samples))
+    summary = train(root, tmp_path / "model", tiny_config())
+    card = load_card(tmp_path / "model")
+    assert card.trained_on["bad"]["real"] == 0
+    assert card.trained_on["bad"]["synthetic"] == summary.counts["synthetic"]
+    assert card.licences["synthetic images"] == "openrail++"
+    assert set(card.seen["train"]) == {s.id for s in samples if s.split == "train" and s.origin == "real"}
+
+
+def test_few_images_get_more_epochs():
+    config = tiny_config(training={"epochs": 3, "min_steps": 60, "batch_size": 8})
+    assert plan_run(17, config).epochs == 20
+    assert plan_run(8000, config).epochs == 3
+
+
+def test_the_order_depends_on_seed_and_epoch_and_fills_its_batches():
+    order = EpochOrder([1.0] * 10, 4, seed=0)
+    first = list(order)
+    assert len(first) == len(order) == 12
+    assert {row for _, row in first} == set(range(10))
+    order.set_epoch(1)
+    second = list(order)
+    assert {epoch for epoch, _ in second} == {1}
+    assert [row for _, row in second] != [row for _, row in first]
+    order.set_epoch(0)
+    assert list(order) == first
+
+
+def test_heavier_images_are_drawn_more_often():
+    rows = [row for epoch in range(50) for _, row in _epoch(EpochOrder([1.0] * 5 + [4.0] * 5, 10, seed=0), epoch)]
+    assert np.mean(np.array(rows) >= 5) == pytest.approx(0.8, abs=0.05)
+
+
+def _epoch(order, epoch):
+    order.set_epoch(epoch)
+    return list(order)
+
+
+def test_what_does_not_fit_into_memory_is_mapped_from_a_file(photos, tmp_path):
+    dataset = decide_split(Dataset.open(photos), TrainConfig().split, 0)
+    options = {"size_px": 64, "jobs": 2}
+    inside, _ = load_images(dataset, dataset.samples, dataset.labels, scratch=(tmp_path, 1.0), **options)
+    mapped, _ = load_images(dataset, dataset.samples, dataset.labels, scratch=(tmp_path, 0.0), **options)
+    assert isinstance(mapped.squares.base, np.memmap) or isinstance(mapped.squares, np.memmap)
+    assert (inside.squares == mapped.squares).all()
+    parts = [inside.subset(split) for split in ("train", "val", "test")]
+    assert sum(map(len, parts)) == len(inside)
+    assert {s.split for s in parts[1].samples} == {"val"}
+    assert (parts[1].squares[0] == inside.squares[inside.samples.index(parts[1].samples[0])]).all()
+
+
+def test_the_saved_model_is_the_best_checkpoint(trained):
+    network, _ = load_model(trained[0])
+    best = torch.load(trained[0] / "best.ckpt", weights_only=True)["state_dict"]
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, best[f"network.{name}"])
+
+
+def test_stage_files_import_no_torch():
+    code = (
+        "import sys; import weldgen.classifier.train, weldgen.classifier.evaluate, weldgen.classifier.export\n"
+        "assert not {'torch', 'cv2', 'timm', 'numpy', 'onnx'} & set(sys.modules), set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_sample_weight_of_the_mix_is_read(tmp_path, photos):
+    dataset = decide_split(Dataset.open(photos), TrainConfig().split, 0)
+    heavy = [replace(s, extra={"weight": 3.0} if s.label == "bad" else {}) for s in dataset.samples]
+    (photos / METADATA_NAME).write_text("".join(json.dumps(s.record()) + "\n" for s in heavy))
+    assert {s.extra.get("weight", 1.0) for s in map(Sample.from_record, _lines(photos))} == {1.0, 3.0}
+    summary = train(photos, tmp_path / "model", tiny_config(training={"epochs": 1}))
+    assert summary.details["steps"] == 2
+
+
+def _lines(root):
+    return [json.loads(line) for line in (root / METADATA_NAME).read_text().splitlines()]

@@ -1,0 +1,95 @@
+"""Prediction from the exported file alone, without torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.classifier.conftest import tiny_config, write_photos
+from weldgen import WeldClassifierInference
+from weldgen.classifier.export import ExportConfig, export
+from weldgen.classifier.train import train
+from weldgen.data.images import read_rgb
+from weldgen.errors import BackendError, DataError
+from weldgen.serving.predict import predict_paths
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("predict")
+    photos = write_photos(root / "photos", {"bad": 14, "good": 14})
+    train(photos, root / "model", tiny_config(training={"epochs": 8}))
+    export(root / "model", root / "classifier.onnx", ExportConfig())
+    return root / "classifier.onnx"
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Path:
+    return write_photos(tmp_path / "fresh", {"bad": 5, "good": 6}, first=300)
+
+
+def test_one_photo(model, fresh):
+    found = WeldClassifierInference(model).predict(fresh / "good" / "300.png")
+    assert found["class"] == "good"
+    assert found["confidence"] == pytest.approx(max(found["probabilities"].values()))
+    assert found["abstained"] is False
+
+
+def test_a_batch_says_what_each_photo_says(model, fresh):
+    paths = sorted(fresh.rglob("*.png"))
+    Image.open(paths[3]).resize((120, 70)).save(paths[3])
+    classifier = WeldClassifierInference(model)
+    together = classifier.predict_batch(paths)
+    for path, record in zip(paths, together, strict=True):
+        alone = classifier.predict(read_rgb(path))
+        assert alone["class"] == record["class"]
+        assert alone["confidence"] == pytest.approx(record["confidence"], abs=1e-4)
+
+
+def test_folders_files_and_failures(model, fresh):
+    (fresh / "bad" / "broken.png").write_bytes(b"no image")
+    records = list(predict_paths(model, [fresh, fresh / "good" / "300.png"], device="cpu"))
+    assert len(records) == 13
+    errors = [record for record in records if "error" in record]
+    assert [Path(record["file"]).name for record in errors] == ["broken.png"]
+    good = [record for record in records if "error" not in record]
+    assert all(Path(record["file"]).parent.name == record["label"] for record in good)
+    assert set(good[0]) == {"file", "label", "score", "probabilities", "abstained"}
+    json.dumps(records)
+
+
+def test_below_the_threshold_it_abstains(model, fresh, tmp_path):
+    import onnx
+
+    network = onnx.load(str(model))
+    next(entry for entry in network.metadata_props if entry.key == "threshold").value = "1.1"
+    onnx.save(network, str(tmp_path / "strict.onnx"))
+    assert WeldClassifierInference(tmp_path / "strict.onnx").predict(fresh / "bad" / "300.png")["abstained"]
+
+
+def test_wrong_inputs_are_named(model, tmp_path):
+    classifier = WeldClassifierInference(model)
+    with pytest.raises(DataError, match="no such file"):
+        classifier.predict(tmp_path / "none.png")
+    with pytest.raises(DataError, match="uint8 RGB"):
+        classifier.predict(np.zeros((50, 50), np.uint8))
+    with pytest.raises(DataError, match="no such file or folder"):
+        list(predict_paths(model, [tmp_path / "none"]))
+    with pytest.raises(BackendError, match="no such file"):
+        WeldClassifierInference(tmp_path / "none.onnx")
+
+
+def test_predicting_loads_no_torch(model, fresh):
+    code = (
+        "import sys; from pathlib import Path; from weldgen.serving.predict import predict_paths\n"
+        "records = list(predict_paths(Path(sys.argv[1]), [Path(sys.argv[2])]))\n"
+        "assert len(records) == 11 and not {'torch', 'timm', 'lightning'} & set(sys.modules)"
+    )
+    run = subprocess.run([sys.executable, "-c", code, model, fresh], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr

@@ -1,0 +1,85 @@
+"""Clean one photo: find, fill, look again. Arrays in, arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.cleaning.crops import fill_holes
+from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
+from weldgen.cleaning.inpainters import Inpainter
+from weldgen.cleaning.mask import dilate, scaled_px, text_mask
+from weldgen.cleaning.settings import InpaintConfig, MaskConfig
+
+RGB = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+# What is still seen after filling is covered this much wider, on a photo of 1500 px long side.
+_WIDEN_PX = 8
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """A photo without its writing.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB; equal to the photo outside `holes`.
+        holes: (H, W) bool.
+        regions: Writing that was found, in all rounds.
+        residual: Regions that still look like writing in `pixels`.
+    """
+
+    pixels: RGB
+    holes: Mask
+    regions: list[TextRegion]
+    residual: int
+
+
+@dataclass(frozen=True)
+class Cleaner:
+    """Models and settings that clean photos.
+
+    Attributes:
+        detectors: All of them look at each photo.
+        inpainter: Fills the holes.
+        mask: How regions become holes.
+        inpaint: How crops are cut and pasted.
+        verify_rounds: How often a cleaned photo with something left is cleaned again, wider.
+    """
+
+    detectors: Sequence[TextDetector]
+    inpainter: Inpainter
+    mask: MaskConfig
+    inpaint: InpaintConfig
+    verify_rounds: int
+
+    def clean(self, image: RGB) -> Cleaned:
+        """Take the writing out of a photo, (H, W, 3) uint8 RGB."""
+        found = text_mask(image, detect_all(self.detectors, image), self.mask)
+        holes, regions, result = found.holes, list(found.regions), image
+        if not holes.any():
+            return Cleaned(image, holes, regions, 0)
+        result = self._fill(image, holes)
+        for attempt in range(self.verify_rounds + 1):
+            left = text_mask(result, detect_all(self.detectors, result), self.mask)
+            # a false alarm that was filled already and comes back would come back for ever
+            wider = holes | dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
+            if attempt == self.verify_rounds or not left.holes.any() or np.array_equal(wider, holes):
+                return Cleaned(result, holes, regions, len(left.regions))
+            holes = wider
+            regions += left.regions
+            result = self._fill(image, holes)
+        return Cleaned(result, holes, regions, 0)
+
+    def _fill(self, image: RGB, holes: Mask) -> RGB:
+        context, feather = self.inpaint.context_px, self.inpaint.feather_px
+        return fill_holes(
+            image,
+            holes,
+            self.inpainter.inpaint,
+            max(16, scaled_px(context, image.shape)),
+            scaled_px(feather, image.shape),
+        )

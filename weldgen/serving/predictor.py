@@ -1,0 +1,105 @@
+"""Ask an exported classifier: photos in, classes out, without torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.data.images import RGB, read_rgb
+from weldgen.errors import DataError
+from weldgen.inference import Network, read_metadata
+
+# Photos that go through the network together, as far as they have one size.
+_BATCH_PHOTOS = 8
+_BATCH_PIXELS = 16_000_000
+
+
+class WeldClassifierInference:
+    """An exported classifier.
+
+    Args:
+        model: The `.onnx` file (or OpenVINO's `.xml`) that `weldgen export` wrote.
+        device: `cpu`, `cuda`, or `auto` for a GPU where ONNX Runtime can use one.
+        threads: CPU threads, 0 for all cores.
+
+    Attributes:
+        classes: Names, in the order of the probabilities.
+        threshold: Predictions with a lower probability abstain; 0: never.
+        metadata: Everything that the file says about itself.
+
+    Raises:
+        BackendError: The file or its runtime is missing.
+        DataError: The file was not exported by weldgen.
+    """
+
+    def __init__(self, model: Path | str, device: str = "cpu", threads: int = 0) -> None:
+        path = Path(model)
+        self.metadata = read_metadata(path)
+        if "classes" not in self.metadata:
+            raise DataError(f"{path} was not exported by weldgen: it names no classes", "weldgen export")
+        self.classes: tuple[str, ...] = tuple(json.loads(self.metadata["classes"]))
+        self.threshold = float(self.metadata["threshold"])
+        runtime = "openvino" if path.suffix == ".xml" else "auto"
+        self._network = Network(path, runtime=runtime, device=_device(device), threads=threads)
+
+    def predict(self, photo: Path | str | RGB) -> dict[str, Any]:
+        """Classify one photo.
+
+        Args:
+            photo: Its path, or (H, W, 3) uint8 RGB.
+
+        Returns:
+            `class`, `confidence` (probability of that class), `probabilities` by class, and `abstained` (whether the
+            confidence is below the model's threshold).
+
+        Raises:
+            DataError: The photo cannot be read.
+        """
+        return self.predict_batch([photo])[0]
+
+    def predict_batch(self, photos: Sequence[Path | str | RGB]) -> list[dict[str, Any]]:
+        """Classify photos of any sizes; see `predict`."""
+        images = [photo if isinstance(photo, np.ndarray) else read_rgb(Path(photo)) for photo in photos]
+        for image in images:
+            _check(image)
+        # Only neighbours of one size share a batch; the others go one by one, with the same result.
+        runs = [list(run) for _, run in groupby(images, key=lambda image: image.shape)]
+        rows = [row for run in runs for batch in _batches(run) for row in self._network(np.stack(batch))[0]]
+        return [self._record(row) for row in rows]
+
+    def _record(self, probabilities: npt.NDArray[np.float32]) -> dict[str, Any]:
+        best = int(probabilities.argmax())
+        return {
+            "class": self.classes[best],
+            "confidence": float(probabilities[best]),
+            "probabilities": {name: float(value) for name, value in zip(self.classes, probabilities, strict=True)},
+            "abstained": float(probabilities[best]) < self.threshold,
+        }
+
+
+def _batches(images: Sequence[RGB]) -> Iterator[list[RGB]]:
+    """Images of one size in batches that fit into memory."""
+    height, width = images[0].shape[:2]
+    size = max(1, min(_BATCH_PHOTOS, _BATCH_PIXELS // (height * width)))
+    for start in range(0, len(images), size):
+        yield list(images[start : start + size])
+
+
+def _check(image: RGB) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise DataError(f"a photo must be (H, W, 3) uint8 RGB, but got {image.shape} {image.dtype}")
+
+
+def _device(device: str) -> str:
+    """`cpu` or `cuda`; the network runs on torch nowhere, so torch is not asked."""
+    if device != "auto":
+        return "cuda" if device.startswith("cuda") else device
+    import onnxruntime
+
+    return "cuda" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "cpu"
