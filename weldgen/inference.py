@@ -96,7 +96,7 @@ def read_metadata(model: Path) -> dict[str, str]:
             import openvino
 
             network = openvino.Core().read_model(str(model))
-            return {name: value.value for name, value in network.get_rt_info([METADATA_KEY]).value.items()}
+            return {name: str(text) for name, text in network.get_rt_info([METADATA_KEY]).value.items()}
         import onnx
 
         loaded = onnx.load(str(model), load_external_data=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from PIL import Image
 from weldgen.classifier.train import TrainConfig, train
 
 
-def tiny_config(**sections) -> TrainConfig:
+def build_config(**sections) -> TrainConfig:
     """A configuration that trains in about a second; sections are merged into it."""
     settings = {
         "device": "cpu",
@@ -52,10 +53,21 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model that was trained on a plain folder, and that folder."""
     root = tmp_path_factory.mktemp("trained")
     dataset = write_photos(root / "photos", {"bad": 14, "good": 14})
-    train(dataset, root / "model", tiny_config(training={"epochs": 8}))
+    train(dataset, root / "model", build_config(training={"epochs": 8}))
     return root / "model", dataset
 
 
 @pytest.fixture
 def make_photos() -> Callable[..., Path]:
     return write_photos
+
+
+@pytest.fixture
+def tiny_config() -> Callable[..., TrainConfig]:
+    return build_config
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_tracing() -> None:
+    """torch.export traces itself for log handlers such as pytest's, which doubles its time."""
+    logging.getLogger("torch.__trace").propagate = False

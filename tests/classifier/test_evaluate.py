@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.classifier.conftest import tiny_config, write_photos
 from weldgen.classifier.calibrate import fit_temperature
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
 from weldgen.classifier.train import train
@@ -45,7 +44,7 @@ def test_metrics_of_new_photos(trained, make_photos, tmp_path):
     assert evaluate(trained[0], fresh, tmp_path / "out", CPU).skipped
 
 
-def test_synthetic_images_are_not_counted(photos, tmp_path):
+def test_synthetic_images_are_not_counted(photos, tmp_path, tiny_config):
     train(photos, tmp_path / "model", tiny_config(training={"epochs": 1}))
     samples = [s.record() for s in Dataset.open(photos).samples]
     for number, record in enumerate(samples):
@@ -70,8 +69,8 @@ def test_a_photo_that_was_trained_on_is_no_test_photo(trained, tmp_path):
         evaluate(model, tmp_path / "data", tmp_path / "out", CPU)
 
 
-def test_classes_that_the_model_does_not_know_are_refused(trained, tmp_path):
-    fresh = write_photos(tmp_path / "fresh", {"pore": 2}, first=700)
+def test_classes_that_the_model_does_not_know_are_refused(trained, tmp_path, make_photos):
+    fresh = make_photos(tmp_path / "fresh", {"pore": 2}, first=700)
     with pytest.raises(DataError, match="knows bad, good"):
         evaluate(trained[0], fresh, tmp_path / "out", CPU)
 

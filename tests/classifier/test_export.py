@@ -9,9 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
-from weldgen.classifier import export as export_module
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
-from weldgen.classifier.export import ExportConfig, check_parity, export
+from weldgen.classifier.export import ExportConfig, check_parity, export, parity_images
+from weldgen.classifier.model_file import load_card
 from weldgen.classifier.scoring import open_scorer
 from weldgen.errors import BackendError, DataError, OutputError
 from weldgen.inference import Network, read_metadata
@@ -61,16 +61,14 @@ def test_evaluating_the_file_gives_the_same_numbers(exported, trained, make_phot
     assert evaluate(exported[0], trained[1], tmp_path / "left", config).counts["photos"] == 4
 
 
-def test_half_precision_and_openvino(trained, tmp_path):
-    half = export(trained[0], tmp_path / "half.onnx", ExportConfig(precision="fp16"))
-    assert max(half.details["parity"]["max_difference"].values()) < 5e-2
-    network = export(trained[0], tmp_path / "ov.onnx", ExportConfig(format="openvino"))
-    assert network.out == tmp_path / "ov.xml"
-    assert json.loads(read_metadata(network.out)["classes"]) == ["bad", "good"]
+def test_half_precision_as_an_openvino_network(trained, tmp_path):
+    summary = export(trained[0], tmp_path / "half.onnx", ExportConfig(format="openvino", precision="fp16"))
+    assert max(summary.details["parity"]["max_difference"].values()) < 5e-2
+    assert summary.out == tmp_path / "half.xml"
+    assert json.loads(read_metadata(summary.out)["classes"]) == ["bad", "good"]
     image = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
-    scores = [open_scorer(m, "cpu", 1).probabilities(image) for m in (trained[0], network.out, half.out)]
-    assert np.abs(scores[0] - scores[1]).max() < 5e-3
-    assert np.abs(scores[0] - scores[2]).max() < 5e-2
+    scores = [open_scorer(model, "cpu", 1).probabilities(image) for model in (trained[0], summary.out)]
+    assert np.abs(scores[0] - scores[1]).max() < 5e-2
 
 
 def test_done_once_and_a_users_file_is_kept(exported, trained, tmp_path):
@@ -91,8 +89,8 @@ def test_without_the_photos_parity_is_measured_on_textures(trained, tmp_path):
     receipt = json.loads((tmp_path / "model" / "stage.json").read_text())
     receipt["inputs"]["dataset"] = str(tmp_path / "gone")
     (tmp_path / "model" / "stage.json").write_text(json.dumps(receipt))
-    card = export_module.load_card(tmp_path / "model")
-    images, source = export_module.parity_images(tmp_path / "model", card, 0)
+    card = load_card(tmp_path / "model")
+    images, source = parity_images(tmp_path / "model", card, 0)
     assert "random textures" in source
     assert len({image.shape for image in images}) == len(images)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -11,27 +12,46 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.classifier.conftest import tiny_config, write_photos
 from weldgen import WeldClassifierInference
 from weldgen.classifier.export import ExportConfig, export
-from weldgen.classifier.train import train
+from weldgen.classifier.train import TrainConfig, train
 from weldgen.data.images import read_rgb
 from weldgen.errors import BackendError, DataError
 from weldgen.serving.predict import predict_paths
+
+TINY = TrainConfig.model_validate(
+    {
+        "device": "cpu",
+        "data": {"image_size": 64},
+        "model": {"backbone": "test_efficientnet", "weights": "none", "embedding_size": 16, "freeze_stages": 0},
+        "training": {"epochs": 14, "min_steps": 0, "batch_size": 8, "lr": 5e-3, "precision": "fp32"},
+    }
+)
+
+
+def write_photos(root: Path, first: int, counts: dict[str, int]) -> Path:
+    """Dark photos in `bad`, bright ones in `good`."""
+    rng = np.random.default_rng(first)
+    for label, count in counts.items():
+        (root / label).mkdir(parents=True)
+        for index in range(first, first + count):
+            pixels = rng.normal(190 if label == "good" else 70, 25, (56, 80, 3)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(root / label / f"{index}.png")
+    return root
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("predict")
-    photos = write_photos(root / "photos", {"bad": 14, "good": 14})
-    train(photos, root / "model", tiny_config(training={"epochs": 8}))
+    logging.getLogger("torch.__trace").propagate = False  # pytest's handler would double the time of the export
+    train(write_photos(root / "photos", 0, {"bad": 14, "good": 14}), root / "model", TINY)
     export(root / "model", root / "classifier.onnx", ExportConfig())
     return root / "classifier.onnx"
 
 
 @pytest.fixture
 def fresh(tmp_path) -> Path:
-    return write_photos(tmp_path / "fresh", {"bad": 5, "good": 6}, first=300)
+    return write_photos(tmp_path / "fresh", 300, {"bad": 5, "good": 6})
 
 
 def test_one_photo(model, fresh):

@@ -54,6 +54,11 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
         BackendError: The exported file differs from the original, or a library is missing.
         OutputError: The file cannot be written, or stands there and was not made by weldgen.
     """
+    from weldgen.classifier.exported import metadata_of
+    from weldgen.classifier.graph import Deployed, to_onnx
+    from weldgen.classifier.model_file import load_model
+    from weldgen.classifier.tensorrt import load_tensorrt
+
     started = time.monotonic()
     inputs = {"model": model}
     key = stage_key("export", config, inputs)
@@ -62,11 +67,8 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
     if done and target.is_file():
         return done
     written = _check_target(target)
-
-    from weldgen.classifier.exported import metadata_of
-    from weldgen.classifier.graph import Deployed, to_onnx
-    from weldgen.classifier.model_file import load_model
-
+    if config.format == "tensorrt":
+        load_tensorrt()  # before the work, not after it
     network, card = load_model(model)
     images, source = parity_images(model, card, config.seed)
     expected = expected_probabilities(Deployed(network, card.image_size, card.temperature, half=False), images)

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
+import torch
 
 from weldgen.classifier.module import ClassifierModule, Plan
 from weldgen.classifier.settings import TrainingSettings
 from weldgen.runtime import log, output_errors, temporary_for, track, write_atomic
 
 BEST, LAST, HISTORY = "best.ckpt", "last.ckpt", "history.json"
-# A smaller fall of the validation loss is no better validation.
+# Smaller differences of the validation loss say nothing.
 _MIN_DELTA = 1e-3
+# An interrupted run loses at most so much. (Few images make epochs of a second, which are not worth a checkpoint each.)
 _SAVE_EVERY_S = 20.0
 
 
 class Keeper(pl.Callback):
     """Keeps the best and the last state, and stops when nothing gets better.
 
-    The best epoch has the highest balanced accuracy on the validation photos; among equals the lowest loss. It is not
-    looked for in the first half of `min_steps`: on three photos a random network is often right. Without validation
-    photos the last epoch counts.
+    The best epoch has the highest balanced accuracy on the validation photos; among equals the lowest loss, and among
+    losses that differ by less than 0.001 the later epoch. It is not looked for in the first half of `min_steps`: on
+    three photos a random network is often right. Without validation photos the last epoch counts.
 
     Args:
         folder: Where checkpoints and history go.
@@ -42,6 +46,8 @@ class Keeper(pl.Callback):
         self.history: list[dict[str, Any]] = []
         self.best_epoch = 0
         self._best: tuple[float, float] | None = None
+        self._improved_epoch = 0
+        self._best_state: dict[str, Any] | None = None  # not on disk yet
         self._folder = folder
         self._settings = settings
         self._plan = plan
@@ -50,13 +56,19 @@ class Keeper(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint keeps of this callback."""
-        return {"history": self.history, "best_epoch": self.best_epoch, "best": self._best}
+        return {
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "best": self._best,
+            "improved_epoch": self._improved_epoch,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where the checkpoint was made."""
         self.history = list(state_dict["history"])
         self.best_epoch = state_dict["best_epoch"]
         self._best = state_dict["best"]
+        self._improved_epoch = state_dict["improved_epoch"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the progress bar; a run that had stopped early before it was interrupted stops again."""
@@ -78,9 +90,11 @@ class Keeper(pl.Callback):
         """Record the epoch, save, and decide whether to go on."""
         module = cast(ClassifierModule, pl_module)
         epoch = trainer.current_epoch + 1
-        better = trainer.global_step > self._settings.min_steps // 2 and self._is_better(module.epoch_metrics)
+        better = trainer.global_step > self._settings.min_steps // 2 and self._judge(module.epoch_metrics, epoch)
         if better:
             self.best_epoch = epoch
+            state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
+            self._best_state = {"state_dict": state, "epoch": epoch, "pytorch-lightning_version": version("lightning")}
         self.history.append(
             {
                 "epoch": epoch,
@@ -93,43 +107,44 @@ class Keeper(pl.Callback):
         )
         self._stop_if_stale(trainer, epoch)
         ending = trainer.should_stop or epoch == self._plan.epochs
-        if better:
-            self._save(trainer, BEST, weights_only=True)
-        if better or ending or time.monotonic() - self._saved > _SAVE_EVERY_S:
-            self._save(trainer, LAST, weights_only=False)
-            write_atomic(self._folder / HISTORY, json.dumps(self.history, indent=1) + "\n")
-            self._saved = time.monotonic()
+        if ending or time.monotonic() - self._saved > _SAVE_EVERY_S:
+            self._save(trainer)
         self._tell(better)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """End the progress bar."""
         self._progress = iter(())
 
-    def _is_better(self, metrics: dict[str, float]) -> bool:
+    def _judge(self, metrics: dict[str, float], epoch: int) -> bool:
+        """Whether this epoch is to be kept."""
         if not metrics:
             return True
-        score = (metrics["val_balanced_accuracy"], -metrics["val_loss"])
-        if (
-            self._best is None
-            or score[0] > self._best[0]
-            or (score[0] == self._best[0] and score[1] > self._best[1] + _MIN_DELTA)
-        ):
-            self._best = score
+        accuracy, loss = metrics["val_balanced_accuracy"], metrics["val_loss"]
+        best_accuracy, best_loss = self._best or (-1.0, 0.0)
+        if accuracy > best_accuracy or (accuracy == best_accuracy and loss < best_loss - _MIN_DELTA):
+            self._best, self._improved_epoch = (accuracy, loss), epoch
             return True
-        return False
+        return accuracy == best_accuracy and loss < best_loss + _MIN_DELTA
 
     def _stop_if_stale(self, trainer: pl.Trainer, epoch: int) -> None:
         patience = self._settings.patience
-        enough = trainer.global_step >= self._settings.min_steps and self.best_epoch
-        if patience and enough and epoch - self.best_epoch >= patience:
+        enough = trainer.global_step >= self._settings.min_steps and self._improved_epoch
+        if patience and enough and epoch - self._improved_epoch >= patience:
             trainer.should_stop = True
 
-    def _save(self, trainer: pl.Trainer, name: str, *, weights_only: bool) -> None:
-        """Lightning writes in place; a checkpoint cut short by SIGKILL would end the run for good."""
-        path = self._folder / name
+    def _save(self, trainer: pl.Trainer) -> None:
+        """Write the best state, then the last one, which names it, each whole or not at all."""
+        if self._best_state is not None:
+            stream = io.BytesIO()
+            torch.save(self._best_state, stream)
+            write_atomic(self._folder / BEST, stream.getvalue())
+            self._best_state = None
+        path = self._folder / LAST
         with output_errors(path):
-            trainer.save_checkpoint(temporary_for(path), weights_only=weights_only)
+            trainer.save_checkpoint(temporary_for(path))  # Lightning writes in place
             temporary_for(path).replace(path)
+        write_atomic(self._folder / HISTORY, json.dumps(self.history, indent=1) + "\n")
+        self._saved = time.monotonic()
 
     def _tell(self, better: bool) -> None:
         if sys.stderr.isatty():

@@ -45,15 +45,15 @@ class Letterbox(nn.Module):
             (B, 3, S, S) float32, whole numbers from 0 to 255.
         """
         side = self.size_px
-        height, width = images.shape[1], images.shape[2]
+        batch, height, width = images.shape[:3]
         longest = torch.sym_max(height, width)
         block = torch.sym_max(1, torch.sym_min(longest // (2 * side), torch.sym_min(height, width)))
         rows, columns = height // block, width // block
         whole = images[:, : rows * block, : columns * block]
-        pixels = whole.reshape(-1, rows, block, columns, block, 3).float().mean(dim=(2, 4))  # (B, rows, columns, 3)
+        pixels = whole.reshape(batch, rows, block, columns, block, 3).float().mean(dim=(2, 4))  # (B, rows, columns, 3)
         down, inside_y = self._weights(height, longest, block, rows)
         across, inside_x = self._weights(width, longest, block, columns)
-        pixels = (down @ pixels.reshape(-1, rows, columns * 3)).reshape(-1, side, columns, 3)
+        pixels = (down @ pixels.reshape(batch, rows, columns * 3)).reshape(batch, side, columns, 3)
         pixels = pixels.permute(0, 3, 1, 2) @ across.transpose(0, 1)  # (B, 3, S, S)
         return torch.floor(pixels + FILL * (1 - inside_y[:, None] * inside_x[None]) + _ROUNDING).clamp(max=255)
 

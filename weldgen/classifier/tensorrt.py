@@ -5,12 +5,26 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from weldgen.classifier.graph import INPUT
 from weldgen.errors import BackendError
 
 _WORKSPACE_BYTES = 4 << 30
 # Smallest, usual and largest input: (batch, height, width, 3).
 _SHAPES = ((1, 64, 64, 3), (1, 1080, 1920, 3), (32, 6000, 6000, 3))
+
+
+def load_tensorrt() -> Any:
+    """The `tensorrt` module.
+
+    Raises:
+        BackendError: It is not installed, or is the registry's empty package.
+    """
+    try:
+        tensorrt = importlib.import_module("tensorrt")
+    except (ImportError, OSError) as error:
+        raise _missing(str(error)) from error
+    if not hasattr(tensorrt, "Builder"):
+        raise _missing("the installed package holds no library")
+    return tensorrt
 
 
 def build_engine(onnx_model: bytes, *, half: bool) -> bytes:
@@ -23,15 +37,8 @@ def build_engine(onnx_model: bytes, *, half: bool) -> bytes:
     Raises:
         BackendError: TensorRT is not installed, or refuses the network.
     """
-    try:
-        tensorrt: Any = importlib.import_module("tensorrt")
-        log = tensorrt.Logger(tensorrt.Logger.ERROR)
-    except (ImportError, AttributeError, OSError) as error:
-        raise BackendError(
-            f"TensorRT is not installed: {error}",
-            "install NVIDIA's tensorrt on the machine with the GPU, or export --format onnx, "
-            "which ONNX Runtime runs with its TensorRT provider",
-        ) from error
+    tensorrt = load_tensorrt()
+    log = tensorrt.Logger(tensorrt.Logger.ERROR)
     builder = tensorrt.Builder(log)
     network = builder.create_network(0)
     parser = tensorrt.OnnxParser(network, log)
@@ -43,9 +50,17 @@ def build_engine(onnx_model: bytes, *, half: bool) -> bytes:
     if half:
         config.set_flag(tensorrt.BuilderFlag.FP16)
     profile = builder.create_optimization_profile()
-    profile.set_shape(INPUT, *_SHAPES)
+    profile.set_shape(network.get_input(0).name, *_SHAPES)
     config.add_optimization_profile(profile)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise BackendError("TensorRT could not build an engine from the network", "export --format onnx")
     return bytes(engine)
+
+
+def _missing(reason: str) -> BackendError:
+    return BackendError(
+        f"TensorRT is not installed: {reason}",
+        "install NVIDIA's tensorrt on the machine with the GPU, or export --format onnx, "
+        "which ONNX Runtime runs with its TensorRT provider",
+    )
