@@ -20,6 +20,7 @@ from weldgen.synthesis.generate import SynthConfig, synth
 from weldgen.synthesis.making import MASK_VALUES
 from weldgen.synthesis.recipes import RECIPES, Recipe
 from weldgen.synthesis.render.generator import RenderGenerator
+from weldgen.synthesis.render.photos import render_photo
 from weldgen.synthesis.requests import Request
 
 
@@ -124,6 +125,7 @@ def test_hopeless_gates_stop_the_run(weld_dataset: Path, tmp_path: Path) -> None
 
 def test_a_class_without_a_recipe(weld_dataset: Path, tmp_path: Path) -> None:
     (weld_dataset / "class_9").mkdir()
+    write_rgb(weld_dataset / "class_9" / "a.jpg", render_photo(77, "bad", 128, 96, marked=False))
     with pytest.raises(ConfigError, match="class_9"):
         synth(weld_dataset, tmp_path / "out", _config())
     own = {"class_9": Recipe(defects={"spatter": 1.0})}
@@ -151,3 +153,10 @@ def test_a_receipt_says_what_was_made(weld_dataset: Path, tmp_path: Path) -> Non
     receipt = read_receipt(tmp_path / "out")
     assert receipt is not None
     assert receipt["details"]["classes"] == {"bad_welds": 1, "crack": 1, "good_welds": 1}
+
+
+def test_an_empty_class_of_unknown_name_is_left_out_and_said(weld_dataset: Path, tmp_path: Path) -> None:
+    (weld_dataset / "zigzag").mkdir()
+    summary = synth(weld_dataset, tmp_path / "out", _config())
+    assert "zigzag" not in summary.details["classes"]
+    assert any("'zigzag' has no photo and no recipe" in note for note in summary.notes)

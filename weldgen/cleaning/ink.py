@@ -31,8 +31,8 @@ _CROWDED_SHARE = 0.3
 _MAX_LOOKALIKE_SHARE = 0.02
 # Colour separates ink from metal better than lightness does, so it weighs more.
 _COLOUR_WEIGHT = 1.6
-# The metal between dark letters looks like light strokes; chalk and paint stand out far more.
-_LIGHT_PENALTY = 2.0
+# Marker is mostly dark, so light strokes must stand out more.
+_LIGHT_PENALTY = 1.3
 
 
 @dataclass(frozen=True)
@@ -120,11 +120,17 @@ def strokes_in(lab: Floats, inside: Mask, height_px: float) -> tuple[Mask, Ink]:
     """
     candidates = [_strokes(lab, inside, height_px, dark) for dark in (True, False)]
     dark, light = candidates
-    return light if _prominence(light[1]) > _LIGHT_PENALTY * _prominence(dark[1]) else dark
+    beside = np.median(lab[~inside], axis=0) if not inside.all() else None
+    return light if _prominence(light[1], beside) > _LIGHT_PENALTY * _prominence(dark[1], beside) else dark
 
 
-def _prominence(ink: Ink) -> float:
-    return ink.separation * min(1.0, ink.length / 6)
+def _prominence(ink: Ink, beside: Floats | None) -> float:
+    """How much strokes look like ink: clear, long, and not of the colour of the metal beside the region.
+
+    The metal between dark letters looks like light strokes, but for that colour.
+    """
+    other = 1.0 if beside is None else min(1.0, float(np.linalg.norm(ink.lab - beside)) / max(ink.contrast, 1.0))
+    return ink.separation * min(1.0, ink.length / 6) * other
 
 
 def _strokes(lab: Floats, inside: Mask, height_px: float, dark: bool) -> tuple[Mask, Ink]:

@@ -29,11 +29,13 @@ _CLEAR_SEPARATION = 3.0
 _CLEAR_SHARE = 0.35
 _CLEAR_UNEVENNESS = 8.0
 _CLEAR_LENGTH = 10.0  # a single pore measures 2 to 6
-# A larger share of the photo is a weld or the whole part, not writing.
+# Two detectors together; on the ripple of a weld their scores add up to 1.4.
+_AGREED_SCORES = 1.5
 _SAME_REGION = 0.3
 # Strokes that look like the ink of other regions, found without a text detector.
 INK = "ink"
 _INK_SCORE = 0.5
+# A larger share of the photo is a weld or the whole part, not writing.
 _MAX_BOX_SHARE = 0.06
 _MAX_REGION_SHARE = 0.4
 # The margin stops short of the part's edge, whose bright line would be lost.
@@ -196,9 +198,12 @@ def _ink_regions(strokes: Mask, scale: float) -> list[TextRegion]:
 
 
 def _agreed(region: TextRegion, regions: Sequence[TextRegion]) -> bool:
-    """Whether another detector found about the same region."""
+    """Whether another detector found about the same region, and the two are sure enough together."""
     return any(
-        other.source != region.source and _overlap(region.polygon, other.polygon) >= _SAME_REGION for other in regions
+        other.source != region.source
+        and other.score + region.score >= _AGREED_SCORES
+        and _overlap(region.polygon, other.polygon) >= _SAME_REGION
+        for other in regions
     )
 
 

@@ -22,7 +22,7 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 MATCH_SIDE_PX = 512
-_PIECE_PX = 60
+_PIECE_PX = 72
 _SMALLEST_PIECE_PX = 10
 _RIM_PX = 9
 _EDGE_PX = 5
@@ -33,7 +33,7 @@ _SHADING_WEIGHT = 0.35
 # Cost, in squared grey levels, of a place that is 100 pixels away, and of grain of another strength.
 _DISTANCE_COST = 60.0
 _ACTIVITY_COST = 4.0
-_FEATURE_COST = 2.0
+_FEATURE_COST = 1.0
 _SHADING_COST = 0.12
 # Metal this far around a piece says what is usual.
 _AROUND_PX = 30

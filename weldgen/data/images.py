@@ -119,7 +119,7 @@ def encode_photo(pixels: RGB, like: Photo) -> bytes:
     if like.mode.endswith(";16"):
         return _encode_deep(native, like)
     stream = io.BytesIO()
-    Image.fromarray(native, like.mode).save(stream, like.format, **like.save_options)
+    _image(native, like.mode).save(stream, like.format, **like.save_options)
     return stream.getvalue()
 
 
@@ -221,7 +221,7 @@ def _encode_deep(native: npt.NDArray[Any], like: Photo) -> bytes:
 
     if native.ndim == 2:
         stream = io.BytesIO()
-        Image.fromarray(native, "I;16").save(stream, like.format, **like.save_options)
+        _image(native, "I;16").save(stream, like.format, **like.save_options)
         return stream.getvalue()
     order = (2, 1, 0) if native.shape[2] == 3 else (2, 1, 0, 3)
     done, data = cv2.imencode(".tif" if like.format == "TIFF" else ".png", np.ascontiguousarray(native[:, :, order]))
@@ -245,6 +245,11 @@ def _png_chunk(name: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
+def _image(samples: npt.NDArray[Any], mode: str) -> Image.Image:
+    """A Pillow image of samples whose mode their shape alone does not tell."""
+    return Image.frombytes(mode, (samples.shape[1], samples.shape[0]), np.ascontiguousarray(samples).tobytes())
+
+
 def _to_rgb(native: npt.NDArray[Any], mode: str) -> RGB:
     if mode.endswith(";16"):
         native = (native >> 8).astype(np.uint8)
@@ -256,7 +261,7 @@ def _to_rgb(native: npt.NDArray[Any], mode: str) -> RGB:
     if mode == "L":
         return np.ascontiguousarray(np.repeat(native[:, :, None], 3, axis=2))
     if mode == "CMYK":
-        return np.asarray(Image.fromarray(native, "CMYK").convert("RGB"))
+        return np.asarray(_image(native, "CMYK").convert("RGB"))
     return np.ascontiguousarray(native)
 
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 import numpy as np
@@ -27,12 +27,12 @@ class Picture:
     Attributes:
         data: The picture as a data URI.
         caption: One line, plain text.
-        wide: Whether it takes the page's full width.
+        size: `small` and `normal` stand beside others, `wide` takes the page's full width.
     """
 
     data: str
     caption: str = ""
-    wide: bool = False
+    size: Literal["small", "normal", "wide"] = "normal"
 
 
 @dataclass(frozen=True)
@@ -62,20 +62,20 @@ class Section:
     pictures: Sequence[Picture] = ()
 
 
-def picture(image: RGB, caption: str = "", *, max_side_px: int = 900, wide: bool = False) -> Picture:
-    """Inline an image, (H, W, 3) uint8 RGB, as a JPEG of at most `max_side_px` a side."""
+def picture(image: RGB, caption: str = "", *, max_side_px: int = 1800) -> Picture:
+    """Inline an image, (H, W, 3) uint8 RGB, over the page's width, as a JPEG of at most `max_side_px` a side."""
     shown = Image.fromarray(image)
     shown.thumbnail((max_side_px, max_side_px), Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     shown.save(stream, "JPEG", quality=88)
-    return Picture(_data_uri("image/jpeg", stream.getvalue()), caption, wide)
+    return Picture(_data_uri("image/jpeg", stream.getvalue()), caption, "wide")
 
 
-def figure(plot: Any, caption: str = "") -> Picture:
+def figure(plot: Any, caption: str = "", size: Literal["small", "normal", "wide"] = "normal") -> Picture:
     """Inline a matplotlib figure as SVG."""
     stream = io.BytesIO()
     plot.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
-    return Picture(_data_uri("image/svg+xml", stream.getvalue()), caption)
+    return Picture(_data_uri("image/svg+xml", stream.getvalue()), caption, size)
 
 
 def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
@@ -100,9 +100,9 @@ _TEMPLATE = """<!doctype html>
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", sans-serif; }
 header { background: var(--ink); color: #fff; padding: 2.2rem 1rem; border-bottom: 6px solid var(--accent); }
-header p { color: #c3ced8; margin: .3rem 0 0; }
 header > *, main, footer { max-width: 1080px; margin: 0 auto; }
-h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 auto; }
+header h1 { font-size: 1.9rem; line-height: 1.2; }
+header p { color: #c3ced8; padding-top: .3rem; max-width: 1080px; }
 main { padding: 1rem; }
 section { background: var(--paper); border: 1px solid var(--line); border-radius: 8px; padding: 1.2rem 1.5rem; margin: 1rem 0; }
 h2 { margin: 0 0 .6rem; font-size: 1.3rem; }
@@ -112,8 +112,9 @@ table { border-collapse: collapse; margin: .8rem 0; font-variant-numeric: tabula
 th, td { text-align: left; padding: .3rem .9rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 1rem; margin-top: .8rem; }
-figure { margin: 0; }
-figure.wide { grid-column: 1 / -1; }
+figure { margin: 0; max-width: 760px; }
+figure.small { max-width: 380px; }
+figure.wide { grid-column: 1 / -1; max-width: none; }
 img { width: 100%; height: auto; border-radius: 4px; display: block; }
 figcaption { color: var(--soft); font-size: .88rem; margin-top: .25rem; }
 footer { color: var(--soft); font-size: .85rem; padding: 1rem; }
@@ -132,7 +133,7 @@ footer { color: var(--soft); font-size: .85rem; padding: 1rem; }
 {% endfor %}</tbody>
 </table>
 {% endfor %}{% if section.pictures %}<div class="pictures">
-{% for item in section.pictures %}<figure{% if item.wide %} class="wide"{% endif %}><img alt="{{ item.caption }}" src="{{ item.data }}">{% if item.caption %}<figcaption>{{ item.caption }}</figcaption>{% endif %}</figure>
+{% for item in section.pictures %}<figure class="{{ item.size }}"><img alt="{{ item.caption }}" src="{{ item.data }}">{% if item.caption %}<figcaption>{{ item.caption }}</figcaption>{% endif %}</figure>
 {% endfor %}</div>
 {% endif %}</section>
 {% endfor %}</main>

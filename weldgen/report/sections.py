@@ -24,6 +24,11 @@ Receipt = Mapping[str, Any]
 _STRIPS = 8
 _SHEET_IMAGES = 36
 _OUTLINE = (224, 90, 20)
+_SEEN = {
+    "test": "which training never saw",
+    "val": "which chose the best epoch, so the figures flatter",
+    "train": "which the model was trained on, so the figures say nothing about new photos",
+}
 
 
 def clean_section(out: Path, receipt: Receipt) -> Section:
@@ -54,7 +59,7 @@ def synth_section(out: Path, receipt: Receipt) -> Section:
     for label in sorted(by_label):
         chosen = [record for record in records if record["label"] == label][: _SHEET_IMAGES // max(1, len(by_label))]
         images = [read_rgb(out / record["file_name"]) for record in chosen]
-        sheets.append(picture(contact_sheet(images), f"class {label}", max_side_px=1600, wide=True))
+        sheets.append(picture(contact_sheet(images), f"class {label}"))
     text = [
         f"{len(records)} images by {', '.join(generators)}: "
         + ", ".join(f"{count} {label}" for label, count in sorted(by_label.items()))
@@ -100,7 +105,7 @@ def evaluate_section(out: Path, receipt: Receipt) -> Section:
     """What was measured on real photos, with intervals."""
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     text = [
-        f"{metrics['n']} real photos that training never saw. Balanced accuracy {metrics['balanced_accuracy']:.1%}. "
+        f"{metrics['n']} real photos, {_SEEN[metrics['split']]}. Balanced accuracy {metrics['balanced_accuracy']:.1%}. "
         "Every share stands with its count and 95 % Wilson interval; with few photos the interval is wide."
     ]
     shares = [("Accuracy", metrics["accuracy"])]
@@ -121,7 +126,7 @@ def evaluate_section(out: Path, receipt: Receipt) -> Section:
         for label, values in metrics["classes"].items()
     ]
     head = ("Class", "Photos", "Precision", "Recall", "Count", "95 % interval", "F1")
-    matrix = figure(confusion_figure(metrics["confusion"], metrics["labels"]), "Confusion matrix (photos)")
+    matrix = figure(confusion_figure(metrics["confusion"], metrics["labels"]), "Confusion matrix (photos)", "small")
     return Section("Evaluation", text, _failed(out, receipt), [overall, Table(head, rows)], [matrix])
 
 
@@ -191,7 +196,7 @@ def _clean_strip(source: Path, out: Path, record: Mapping[str, Any]) -> Picture:
         draw.line([*corners, corners[0]], fill=_OUTLINE, width=width)
     left = f"; {record['residual']} left" if record["residual"] else ""
     caption = f"{record['file_name']}: {len(record['regions'])} found{left}; filled by {record['inpainter']}"
-    return picture(strip([before, np.asarray(found), after]), caption, max_side_px=1800, wide=True)
+    return picture(strip([before, np.asarray(found), after]), caption)
 
 
 def _failed(out: Path, receipt: Receipt) -> list[str]:

@@ -16,7 +16,7 @@ from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.split import SplitConfig, decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
-from weldgen.errors import DataError
+from weldgen.errors import ConfigError, DataError
 from weldgen.receipts import Summary, finished, stage_key, write_receipt
 from weldgen.runtime import content_hash, derive_seed, resolve_jobs, track
 from weldgen.synthesis.gates import HASH_BYTES, GateConfig, KnownHashes, nearest_bits
@@ -83,7 +83,8 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
     photos = Dataset.open(dataset)
     require_labels(photos)
     photos = decide_split(photos.where(lambda sample: sample.origin == "real"), config.split, config.seed)
-    plan = _plan(photos, config)
+    recipes, unknown = _recipes(photos, config)
+    plan = _plan(replace(photos, labels=tuple(recipes)), recipes, config)
     samples, failures, made = _make_all(plan, photos, out, config)
     seconds = time.monotonic() - started
     rejected = Counter(reason for sample in samples for reason in sample.extra["rejected"])
@@ -95,7 +96,7 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
         "images_per_second": round(made / seconds, 2),
     }
     weights = [{"id": part, "licence": licence} for part, licence in _licences(config).items()]
-    notes = (*notes, *_cold_start_notes(photos, name))
+    notes = (*notes, *unknown, *_cold_start_notes(replace(photos, labels=tuple(recipes)), name))
     summary = Summary("synth", out, counts, len(failures), notes, tuple(weights), details, seconds)
     write_receipt(out, key, config, inputs, summary)
     return summary
@@ -122,9 +123,27 @@ class _Planned:
     key: str
 
 
-def _plan(photos: Dataset, config: SynthConfig) -> list[_Planned]:
+def _recipes(photos: Dataset, config: SynthConfig) -> tuple[dict[str, Recipe], list[str]]:
+    """Class -> recipe, and sentences on classes that are left out: those with neither a photo nor a known name.
+
+    Raises:
+        ConfigError: A class with photos has no recipe.
+    """
+    recipes, left_out = {}, []
+    for label, count in photos.counts().items():
+        try:
+            recipes[label] = resolve_recipe(label, config.recipes)
+        except ConfigError as error:
+            if count:
+                raise
+            left_out.append(f"class '{label}' has no photo and no recipe, and is left out ({error.hint})")
+    if not recipes:
+        raise DataError(f"{photos.root}: no class has a photo or a recipe", "put photos into data/raw/<class>/")
+    return recipes, left_out
+
+
+def _plan(photos: Dataset, recipes: Mapping[str, Recipe], config: SynthConfig) -> list[_Planned]:
     """Every image of the run; number i is of class i modulo the number of classes."""
-    recipes = {label: resolve_recipe(label, config.recipes) for label in photos.labels}
     train = photos.select(split="train")
     shapes = [sample.width / sample.height for sample in train] or [_DEFAULT_ASPECT]
     suffix = _suffix(train)
