@@ -28,6 +28,11 @@ def test_later_layers_win(tmp_path):
     assert load(tmp_path, overrides=["real_ratio=0.7"], flags={"real_ratio": 0.8, "seed": None}).real_ratio == 0.8
 
 
+@pytest.mark.parametrize("text", ["^(.+?)__", "a'b(c)", r"p\d+(x)"])
+def test_a_value_outside_hydras_grammar_is_text(tmp_path, text):
+    assert load(tmp_path, overrides=[f"split.group_pattern={text}"]).split.group_pattern == text
+
+
 @pytest.mark.parametrize(
     ("override", "message", "hint"),
     [
@@ -37,7 +42,7 @@ def test_later_layers_win(tmp_path):
         ("real_ratio=0", "real_ratio=0", ""),
         ("split.val=0.9", "split", ""),
         ("real_ratio=0.5,0.25", "no sweep", ""),
-        ("=1", "names no setting", "key=value"),
+        ("=1", "not an override", "key=value"),
         ("real_ratio", "not an override", "key=value"),
     ],
 )

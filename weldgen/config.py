@@ -146,18 +146,24 @@ def _compose_file(file: Path) -> dict[str, Any]:
 
 
 def _parse(overrides: Sequence[str]) -> list[tuple[str, Any]]:
-    """Read Hydra's override grammar."""
+    """Read Hydra's override grammar; a value that it cannot read, such as a regular expression, is text."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    parser = OverridesParser.create()
     parsed = []
     for text in overrides:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"'{text}' is not an override", "write key=value, e.g. training.epochs=50")
         try:
-            override = OverridesParser.create().parse_override(text)
-        except HydraException as error:
-            raise ConfigError(f"'{text}' is not an override", "write key=value, e.g. training.epochs=50") from error
-        if not override.key_or_group:
-            raise ConfigError(f"'{text}' names no setting", "write key=value, e.g. training.epochs=50")
+            override = parser.parse_override(text)
+        except HydraException:
+            escaped = value.replace("'", "\\'")
+            try:
+                override = parser.parse_override(f"{key}='{escaped}'")
+            except HydraException as error:
+                raise ConfigError(f"'{text}' is not an override", "write key=value, e.g. training.epochs=50") from error
         if override.is_delete() or override.is_sweep_override():
             raise ConfigError(f"'{text}': one value for a key is accepted here, no sweep and no deletion")
         parsed.append((str(override.key_or_group), override.value()))

@@ -10,7 +10,6 @@ from weldgen.classifier.metrics import (
     Share,
     balanced_accuracy,
     confusion_matrix,
-    good_class,
     precision_recall_f1,
     summarise,
     wilson_interval,
@@ -66,18 +65,3 @@ def test_false_alarms_and_misses_go_by_the_name_of_the_good_class():
     assert found["good_class"] == "good_weld"
     assert (found["false_alarm_rate"]["count"], found["false_alarm_rate"]["n"]) == (2, 20)
     assert (found["miss_rate"]["count"], found["miss_rate"]["n"]) == (1, 15)
-
-
-@pytest.mark.parametrize(
-    ("labels", "good"),
-    [
-        (["bad", "good"], "good"),
-        (["bad_welds", "good_welds"], "good_welds"),
-        (["def_front", "ok_front"], "ok_front"),
-        (["no_rust", "rust"], "no_rust"),
-        (["NOK", "OK"], "OK"),
-        (["dandelion", "grass"], None),
-    ],
-)
-def test_the_good_class(labels, good):
-    assert good_class(labels) == good

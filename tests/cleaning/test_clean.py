@@ -199,7 +199,7 @@ def test_source_is_never_written_to(photos, tmp_path):
 
 def test_wrong_requests_stop_before_anything_is_written(photos, tmp_path):
     out = tmp_path / "clean"
-    with pytest.raises(ConfigError, match="inpaint.backend"):
+    with pytest.raises(ConfigError, match=r"inpaint\.backend"):
         clean(photos, out, config(inpaint={"backend": "magic"}))
     with pytest.raises(BackendError, match="lama"):
         clean(photos, out, config(inpaint={"backend": LAMA}))

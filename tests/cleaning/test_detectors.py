@@ -46,7 +46,7 @@ def test_bare_metal_is_no_writing_and_images_keep_their_order(detectors, marked_
 
 
 def test_rapidocr_keeps_each_score_with_its_box(detectors, make_plate, write_on):
-    faint, upper = write_on(make_plate(1, 500, 460), "8 17", (60, 40), ink=(128, 128, 130))
+    faint, _ = write_on(make_plate(1, 500, 460), "8 17", (60, 40), ink=(128, 128, 130))
     both, lower = write_on(faint, "WELD 58", (60, 300))
     (regions,) = detectors[RAPIDOCR].detect([both])
     (alone,) = detectors[RAPIDOCR].detect([write_on(make_plate(1, 500, 460), "WELD 58", (60, 300))[0]])

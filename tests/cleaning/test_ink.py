@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from weldgen.cleaning.ink import lookalikes, stroke_width, strokes_in, to_lab
+from weldgen.cleaning.ink import stroke_width, strokes_in, to_lab
+from weldgen.cleaning.lookalikes import lookalikes
 
 
 def box_around(strokes, margin=12):

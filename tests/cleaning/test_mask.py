@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from weldgen.cleaning.detectors import TextRegion
-from weldgen.cleaning.mask import INK, dilate, scaled_px, text_mask
+from weldgen.cleaning.mask import INK, scaled_px, text_mask
+from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.settings import EASYOCR, RAPIDOCR, MaskConfig
 from weldgen.cleaning.surface import backdrop
 

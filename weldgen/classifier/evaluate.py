@@ -194,7 +194,8 @@ def _read_ahead(dataset: Dataset, samples: Sequence[Sample], jobs: int) -> Itera
 
 def notes_on(matrix: Counts, labels: Sequence[str], split: str) -> list[str]:
     """What the user is told: each share with its n and interval, and what the number of photos cannot show."""
-    from weldgen.classifier.metrics import Share, balanced_accuracy, good_class
+    from weldgen.classifier.metrics import Share, balanced_accuracy
+    from weldgen.data.labels import good_class
 
     n = int(matrix.sum())
     notes = [

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.data.labels import good_class
+
 Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-# Names that mean "nothing wrong", in the order in which they are looked for; then what such names begin with.
-_GOOD_NAMES = ("good", "ok", "normal", "pass", "no_defect", "defect_free", "intact")
-_GOOD_BEGINNINGS = ("good_", "ok_", "normal_", "no_", "non_")
 _Z95 = 1.959963984540054
 
 
@@ -83,14 +82,6 @@ def precision_recall_f1(matrix: Counts) -> tuple[Floats, Floats, Floats]:
     recall = hits / np.maximum(matrix.sum(axis=1), 1)
     f1 = 2 * hits / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1), 1)
     return precision, recall, f1
-
-
-def good_class(labels: Sequence[str]) -> str | None:
-    """The class that means "nothing wrong", by its name; None where none is called so."""
-    lowered = {label.lower().replace("-", "_").replace(" ", "_"): label for label in labels}
-    named = [lowered[name] for name in _GOOD_NAMES if name in lowered]
-    alike = [label for name, label in lowered.items() if name.startswith(_GOOD_BEGINNINGS)]
-    return next(iter([*named, *alike]), None)
 
 
 def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:

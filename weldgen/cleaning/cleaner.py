@@ -11,7 +11,8 @@ import numpy.typing as npt
 from weldgen.cleaning.crops import fill_holes
 from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
 from weldgen.cleaning.inpainters import Inpainter
-from weldgen.cleaning.mask import dilate, scaled_px, text_mask
+from weldgen.cleaning.mask import scaled_px, text_mask
+from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.settings import InpaintConfig, MaskConfig
 
 RGB = npt.NDArray[np.uint8]

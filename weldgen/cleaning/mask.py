@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.cleaning.detectors import TextRegion
-from weldgen.cleaning.ink import REFERENCE_SIDE_PX, Ink, lookalikes, strokes_in, to_lab
+from weldgen.cleaning.ink import REFERENCE_SIDE_PX, Ink, strokes_in, to_lab
+from weldgen.cleaning.lookalikes import lookalikes
+from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.settings import EASYOCR, RAPIDOCR, MaskConfig
 from weldgen.cleaning.surface import backdrop
 
@@ -28,7 +30,7 @@ _CLEAR = {EASYOCR: 0.5, RAPIDOCR: 0.65}
 _CLEAR_SEPARATION = 3.0
 _CLEAR_SHARE = 0.35
 _CLEAR_UNEVENNESS = 8.0
-_CLEAR_LENGTH = 10.0  # a single pore measures 2 to 6
+_CLEAR_LENGTH = 14.0  # a single pore measures 2 to 9
 # Two detectors together; on the ripple of a weld their scores add up to 1.4.
 _AGREED_SCORES = 1.5
 _SAME_REGION = 0.3
@@ -91,19 +93,12 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> 
     )
     grown &= ~dilate(dark, _RIM_PX) | strokes
     holes = cv2.resize(grown.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    return TextMask(holes, found_regions)
+    return TextMask(holes, found_regions if holes.any() else [])
 
 
 def scaled_px(pixels: float, shape: Sequence[int]) -> int:
     """A length given for a photo of 1500 px long side, on an image of shape (H, W, ...)."""
     return round(pixels * max(shape[:2]) / REFERENCE_SIDE_PX)
-
-
-def dilate(mask: Mask, radius_px: int) -> Mask:
-    """All pixels within `radius_px` of a mask, (H, W) bool."""
-    if radius_px == 0 or not mask.any():
-        return mask
-    return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) <= radius_px)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.morphology import dilate
+
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
@@ -29,18 +31,13 @@ def backdrop(image: RGB, marked: Mask) -> Mask:
         return marked
     lightness = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 5)
     side = max(marked.shape)
-    around = _dilated(marked, round(_AROUND_SHARE * side) + 3) & ~_dilated(marked, 3)
+    around = dilate(marked, round(_AROUND_SHARE * side) + 3) & ~dilate(marked, 3)
     metal = float(np.percentile(lightness[around], 60)) if around.any() else 0.0
-    dark = ((lightness < _DARK_SHARE * metal) & ~_dilated(marked, 1)).astype(np.uint8)
+    dark = ((lightness < _DARK_SHARE * metal) & ~dilate(marked, 1)).astype(np.uint8)
     radius = round(_OPENING_SHARE * side) + 2
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     padded = cv2.copyMakeBorder(dark, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
     opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[radius:-radius, radius:-radius]
     # the opening rounds corners off; what is as dark and touches it belongs to it
-    near = _dilated(opened > 0, radius) & (dark > 0)
+    near = dilate(opened > 0, radius) & (dark > 0)
     return np.asarray(near | (opened > 0))
-
-
-def _dilated(mask: Mask, radius_px: int) -> Mask:
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)

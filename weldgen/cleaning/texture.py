@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.surface import backdrop
 
 RGB = npt.NDArray[np.uint8]
@@ -103,7 +104,7 @@ class _Filling:
         self.hole = small_hole
         self.foreign = backdrop(small, small_hole) & ~small_hole
         # the part's edge belongs to neither side: its bright line would be taken for grain
-        self.usable = ~small_hole & ~_grown(self.foreign, _EDGE_PX)
+        self.usable = ~small_hole & ~dilate(self.foreign, _EDGE_PX)
         self.ratio = image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]
         shading = _masked_blur(self.small, self.usable, _SHADING_SIGMA_PX)
         detail = np.where(self.usable[:, :, None], self.small - shading, 0)
@@ -255,12 +256,7 @@ def _piece(cell: Mask) -> _Piece:
 
 
 def _rim(inside: Mask) -> Mask:
-    return _grown(inside, _RIM_PX) & ~inside
-
-
-def _grown(mask: Mask, radius_px: int) -> Mask:
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel) > 0)
+    return dilate(inside, _RIM_PX) & ~inside
 
 
 def _masked_blur(image: Floats, known: Mask, sigma: float) -> Floats:

@@ -6,13 +6,13 @@ Most class names are understood as they are (`good_welds`, `Porosity`, `NG`); an
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
 from weldgen.config import Config
+from weldgen.data.labels import BAD_WORDS, GOOD_WORDS, readings
 from weldgen.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,22 +59,16 @@ RECIPES: dict[str, Recipe] = {
     **{kind: Recipe(defects={kind: 1.0}) for kind in DEFECT_KINDS},
 }
 
-# Other words for the same, after `_normal`.
+# Other words for the same.
 _ALIASES: dict[str, str] = {
-    **dict.fromkeys(
-        ("ok", "acceptable", "accept", "accepted", "pass", "passed", "sound", "normal", "no defect", "defect free",
-         "non defect", "non defective", "conforming", "intact"), "good"),
-    **dict.fromkeys(
-        ("defect", "defective", "ng", "nok", "not ok", "no good", "fail", "failed", "reject", "rejected", "faulty",
-         "unacceptable", "nonconforming", "anomaly"), "bad"),
+    **dict.fromkeys(GOOD_WORDS, "good"),
+    **dict.fromkeys(BAD_WORDS, "bad"),
     **dict.fromkeys(("pore", "porous", "blowhole", "blow hole", "gas pore", "pinhole"), "porosity"),
     **dict.fromkeys(("cracked", "cracking", "crater crack", "longitudinal crack", "transverse crack"), "crack"),
     **dict.fromkeys(("under cut", "undercutting"), "undercut"),
     **dict.fromkeys(("splatter", "splash"), "spatter"),
     **dict.fromkeys(("uneven", "misshapen", "bad profile", "poor profile", "irregularity"), "irregular"),
 }  # fmt: skip
-# Words that say nothing about the class.
-_FILLERS = {"weld", "welding", "welded", "bead", "seam", "joint", "image", "sample", "photo", "class"}
 
 
 def resolve_recipe(label: str, settings: Mapping[str, str | Recipe]) -> Recipe:
@@ -103,15 +97,12 @@ def resolve_recipe(label: str, settings: Mapping[str, str | Recipe]) -> Recipe:
 
 
 def known_recipe(name: str) -> str | None:
-    """Key of `RECIPES` that a class name means, or None; case, hyphens, spaces and plurals do not matter."""
-    words = re.sub(r"[^a-z0-9]+", " ", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()).split()
-    for candidates in (words, [_singular(word) for word in words]):
-        for kept in (candidates, [word for word in candidates if _singular(word) not in _FILLERS]):
-            text = " ".join(kept)
-            if text in RECIPES:
-                return text
-            if text in _ALIASES:
-                return _ALIASES[text]
+    """Key of `RECIPES` that a class name means, or None."""
+    for text in readings(name):
+        if text in RECIPES:
+            return text
+        if text in _ALIASES:
+            return _ALIASES[text]
     return None
 
 
@@ -125,9 +116,3 @@ def draw_defects(recipe: Recipe, rng: np.random.Generator) -> list[tuple[str, fl
     count = int(rng.integers(min(recipe.per_image[0], most), most + 1))
     chosen = rng.choice(len(kinds), count, replace=False, p=[recipe.defects[kind] / total for kind in kinds])
     return [(kinds[index], round(float(rng.uniform(*recipe.severity)), 4)) for index in sorted(chosen)]
-
-
-def _singular(word: str) -> str:
-    if word.endswith("ies"):
-        return word[:-3] + "y"
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word

@@ -1,0 +1,33 @@
+"""Small operations on masks, (H, W) bool."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+
+def dilate(mask: Mask, radius_px: int) -> Mask:
+    """All pixels within `radius_px` of a mask, (H, W) bool."""
+    if radius_px == 0 or not mask.any():
+        return mask
+    return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) <= radius_px)
+
+
+def shrunk(mask: Mask) -> Mask:
+    """The mask without its outermost pixels."""
+    return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
+
+
+def edge_distance(mask: Mask) -> Floats:
+    """Distance of each pixel of a mask to the nearest pixel outside it, (H, W) float32; the image's rim is outside."""
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1], dtype=np.float32)
+
+
+def odd(value: float) -> int:
+    """The odd number at or above a whole even one, for kernel sizes."""
+    return int(value) // 2 * 2 + 1
