@@ -111,7 +111,9 @@ def texture_ratio(hole: np.ndarray, result: RGB, truth: RGB) -> float:
     return float(local_std(result)[hole].mean() / local_std(truth)[hole].mean())
 
 
-def measure(name: str, clean: Callable[[RGB], tuple[RGB, np.ndarray]], photos: list[Case]) -> tuple[str, float, list[RGB]]:
+def measure(
+    name: str, clean: Callable[[RGB], tuple[RGB, np.ndarray]], photos: list[Case]
+) -> tuple[str, float, list[RGB]]:
     clean(photos[0].marked)  # loads and warms what there is
     rows, results = [], []
     started = time.perf_counter()

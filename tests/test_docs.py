@@ -46,7 +46,9 @@ steps:
 
 def commands(page: Path) -> list[str]:
     blocks = re.findall(r"```bash\n(.*?)```", page.read_text(), re.DOTALL)
-    return [part.strip() for block in blocks for line in block.splitlines() for part in line.split("&&") if part.strip()]
+    return [
+        part.strip() for block in blocks for line in block.splitlines() for part in line.split("&&") if part.strip()
+    ]
 
 
 def all_commands() -> list[str]:

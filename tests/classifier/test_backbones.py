@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from weldgen.classifier import backbones
 from weldgen.classifier.local_weights import EMBEDDED, cached_weights_path
-from weldgen.classifier.network import WeldNetwork, freeze, keep_frozen_statistics, parameter_groups
+from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze, keep_statistics, parameter_groups
 from weldgen.classifier.settings import ModelSettings
 from weldgen.errors import BackendError, ConfigError
 
@@ -67,7 +67,7 @@ def test_frozen_stages_stay_as_they_are(network):
     assert freeze(network.backbone, 2) < 1
     before = {name: value.clone() for name, value in network.backbone.state_dict().items()}
     network.train()
-    keep_frozen_statistics(network.backbone)
+    keep_statistics(network.backbone, frozen_only=True)
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
     network(torch.rand(4, 3, 64, 64) * 255).square().sum().backward()
     optimizer.step()
@@ -85,3 +85,15 @@ def test_the_backbone_learns_more_slowly_and_norms_do_not_decay(network):
     assert groups["backbone biases"]["weight_decay"] == 0
     listed = sum(len(group["params"]) for group in groups.values())
     assert listed == len(list(network.parameters()))
+
+
+def test_statistics_are_adapted_where_layers_learn(network):
+    freeze(network.backbone, 2)
+    before = {name: value.clone() for name, value in network.backbone.state_dict().items()}
+    adapt_statistics(network, [torch.randint(0, 80, (4, 3, 64, 64), dtype=torch.uint8) for _ in range(3)])
+    stage = backbones.stages(network.backbone)
+    for name, value in network.backbone.state_dict().items():
+        if name.endswith("running_mean"):
+            assert torch.equal(value, before[name]) == (stage[name.replace("running_mean", "weight")] <= 2), name
+        elif not name.endswith(("running_var", "num_batches_tracked")):
+            assert torch.equal(value, before[name])

@@ -177,8 +177,8 @@ def test_synthetic_images_train_and_never_validate(tmp_path, make_photos, tiny_c
 
 def test_few_images_get_more_epochs(tiny_config):
     config = tiny_config(training={"epochs": 3, "min_steps": 60, "batch_size": 8})
-    assert plan_run(17, config).epochs == 20
-    assert plan_run(8000, config).epochs == 3
+    assert plan_run(17, config, pretrained=False).epochs == 20
+    assert plan_run(8000, config, pretrained=False).epochs == 3
 
 
 def test_the_order_depends_on_seed_and_epoch_and_fills_its_batches():

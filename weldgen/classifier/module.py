@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weldgen.classifier.losses import soft_cross_entropy
 from weldgen.classifier.metrics import balanced_accuracy, confusion_matrix
-from weldgen.classifier.network import WeldNetwork, keep_frozen_statistics, parameter_groups
+from weldgen.classifier.network import WeldNetwork, keep_statistics, parameter_groups
 from weldgen.classifier.settings import TrainingSettings
 from weldgen.runtime import derive_seed
 
@@ -27,12 +27,14 @@ class Plan:
         steps_per_epoch: Optimisation steps of a pass.
         seed: Seed of the run.
         backbone_lr_ratio: Learning rate of the backbone relative to the head's.
+        pretrained: Whether the backbone starts from pre-trained weights.
     """
 
     epochs: int
     steps_per_epoch: int
     seed: int
     backbone_lr_ratio: float
+    pretrained: bool = True
 
     @property
     def steps(self) -> int:
@@ -66,10 +68,10 @@ class ClassifierModule(pl.LightningModule):
         self.register_buffer("class_weights", class_weights, persistent=False)
 
     def on_train_epoch_start(self) -> None:
-        """Frozen normalisation keeps its statistics."""
+        """Put the layers into their modes: the statistics of a pre-trained backbone stay as they are."""
         self._losses.clear()
         self.network.train()
-        keep_frozen_statistics(self.network.backbone)
+        keep_statistics(self.network.backbone, frozen_only=not self._plan.pretrained)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout depends on the step alone, so that a resumed run goes on exactly."""

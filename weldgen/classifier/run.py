@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, Validatio
 from weldgen.classifier.losses import balanced_class_weights
 from weldgen.classifier.model_file import ModelCard, save_model
 from weldgen.classifier.module import ClassifierModule, Plan
-from weldgen.classifier.network import WeldNetwork, freeze
+from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze
 from weldgen.classifier.train import TrainConfig, licences, trained_on
 from weldgen.errors import BackendError
 from weldgen.runtime import cpu_count, derive_seed, log, resolve_jobs
 
 _MAX_WORKERS = 8
+_ADAPT_BATCHES = 12
 _PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -64,7 +66,7 @@ def fit(
     backbone = create_backbone(config.model.backbone, config.model.weights, config.data.image_size)
     learning = freeze(backbone.model, config.model.freeze_stages)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), config.model, len(labels))
-    plan = plan_run(len(training), config)
+    plan = plan_run(len(training), config, pretrained=bool(backbone.weights))
     weights = _draw_weights(training)
     module = ClassifierModule(
         network.to(memory_format=torch.channels_last), config.training, plan, _class_weights(training, weights, config)
@@ -77,6 +79,8 @@ def fit(
         resume = out / LAST if (out / LAST).is_file() else None
         if resume:
             log.info("going on with the run that was interrupted")
+        elif plan.pretrained:
+            adapt_statistics(network.to(device), (images for images, _ in islice(loaders[0], _ADAPT_BATCHES)))
         _fit(trainer, module, loaders, resume)
     best = torch.load(out / BEST, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
@@ -105,11 +109,11 @@ def fit(
     )
 
 
-def plan_run(images: int, config: TrainConfig) -> Plan:
+def plan_run(images: int, config: TrainConfig, *, pretrained: bool) -> Plan:
     """Number of epochs: as configured, or as many as `min_steps` takes."""
     steps = -(-images // min(config.training.batch_size, images))
     epochs = max(config.training.epochs, -(-config.training.min_steps // steps))
-    return Plan(epochs, steps, config.seed, config.model.backbone_lr_ratio)
+    return Plan(epochs, steps, config.seed, config.model.backbone_lr_ratio, pretrained)
 
 
 def choose_precision(wanted: str, device: str) -> str:
@@ -224,7 +228,7 @@ def _notes(
         )
     if config.model.freeze_stages:
         lines.append(
-            f"{learning:.0%} of the backbone's parameters learn (model.freeze_stages={config.model.freeze_stages})"
+            f"{learning:.1%} of the backbone's parameters learn (model.freeze_stages={config.model.freeze_stages})"
         )
     found = card.validation.get("val_balanced_accuracy")
     best = f"best epoch {keeper.best_epoch} of {ran}"

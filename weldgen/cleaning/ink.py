@@ -28,7 +28,7 @@ _CROWDED_SHARE = 0.3
 # Colour separates ink from metal better than lightness does, so it weighs more.
 _COLOUR_WEIGHT = 1.6
 # Marker is mostly dark, so light strokes must stand out more.
-_LIGHT_PENALTY = 1.5
+_LIGHT_PENALTY = 2.0
 
 
 @dataclass(frozen=True)

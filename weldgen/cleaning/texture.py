@@ -35,10 +35,12 @@ _SHADING_WEIGHT = 0.35
 _DISTANCE_COST = 60.0
 _ACTIVITY_COST = 4.0
 _FEATURE_COST = 1.0
-_SHADING_COST = 0.12
+# Cost of a place whose lightness, and whose hue, is not that around the piece: a weld is no plate, however alike its grain.
+_TONE_COST = 0.5
+_HUE_COST = 5.0
 # Metal this far around a piece says what is usual.
-_AROUND_PX = 30
-_MAX_CORRECTION = 50.0
+_AROUND_PX = 14
+_MAX_CORRECTION = 40.0
 _MAX_TINT = 5.0
 
 
@@ -114,6 +116,9 @@ class _Filling:
         whole = cv2.resize(smooth, (hole.shape[1], hole.shape[0]), interpolation=cv2.INTER_CUBIC)
         self.full = np.where(hole[:, :, None], whole, self.full).astype(np.float32)
         self.shading = spread(shading, self.usable)
+        tone = self.shading.mean(axis=2, keepdims=True)
+        hue = (self.shading - tone)[:, :, ::2]  # red and blue against grey; green follows from them
+        self.colour = np.concatenate([tone * _TONE_COST**0.5, hue * _HUE_COST**0.5], axis=2).astype(np.float32)
         self.done = self.usable.copy()
 
     def run(self) -> Floats:
@@ -148,6 +153,9 @@ class _Filling:
         wanted = (piece.inside | rim).astype(np.float32)
         bad = cv2.matchTemplate((~self.usable).astype(np.float32), wanted, cv2.TM_CCORR)
         cost = cost + self._strangeness(piece, wanted / wanted.sum())
+        colour = np.ascontiguousarray(self.colour[piece.window])
+        all_channels = np.repeat(wanted[:, :, None], 3, axis=2)
+        cost = cost + cv2.matchTemplate(self.colour, colour, cv2.TM_SQDIFF, mask=all_channels) / wanted.sum()
         down, right = np.mgrid[0 : cost.shape[0], 0 : cost.shape[1]]
         distance = np.hypot(down - piece.top, right - piece.left)
         cost = np.where(bad < 0.5, cost + _DISTANCE_COST * distance / 100, np.inf)
@@ -159,28 +167,24 @@ class _Filling:
     def _strangeness(self, piece: _Piece, share: Floats) -> Floats:
         """How little the content of each place is like the metal around a piece, as a cost, (rows, columns) float32.
 
-        Grain of another strength, single features that stand out, and shading that differs count.
+        Grain of another strength and single features that stand out count.
         """
-        top, left = max(0, piece.top - _AROUND_PX), max(0, piece.left - _AROUND_PX)
-        height, width = piece.inside.shape
-        around = np.s_[top : piece.top + height + _AROUND_PX, left : piece.left + width + _AROUND_PX]
-        metal = self.usable[around]
-        if not metal.any():
+        inside = np.zeros(self.hole.shape, bool)
+        inside[piece.window] = piece.inside
+        around = dilate(inside, _AROUND_PX) & self.usable
+        if not around.any():
+            height, width = piece.inside.shape
             return np.zeros((self.hole.shape[0] - height + 1, self.hole.shape[1] - width + 1), np.float32)
 
         def mean(values: Floats) -> Floats:
             return np.asarray(cv2.matchTemplate(values.astype(np.float32), share, cv2.TM_CCORR))
 
         activity = np.sqrt(np.maximum(mean(self.activity), 0))
-        expected = float(np.sqrt(np.median(self.activity[around][metal]) * 2.2))  # of a normal distribution
-        limit = float(np.percentile(self.activity[around][metal], 90))
+        expected = float(np.sqrt(np.median(self.activity[around]) * 2.2))  # of a normal distribution
+        limit = float(np.percentile(self.activity[around], 90))
         excess = np.maximum(self.activity - limit, 0)
-        features = np.maximum(0, mean(excess) - 1.5 * float(excess[around][metal].mean()))
-        tone = self.shading.mean(axis=2)
-        shading = mean((tone - float(np.median(tone[around][metal]))) ** 2)
-        return np.asarray(
-            _ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features + _SHADING_COST * shading, np.float32
-        )
+        features = np.maximum(0, mean(excess) - 1.5 * float(excess[around].mean()))
+        return np.asarray(_ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features, np.float32)
 
     def _copy(self, piece: _Piece, down: int, right: int) -> None:
         """Copy a piece and its overlap with what is filled already, its shading bent to meet the rim."""
@@ -190,7 +194,9 @@ class _Filling:
         difference = self.small[piece.window] - self.small[source]
         grey = difference.mean(axis=2, keepdims=True)
         tint = np.clip(difference - grey, -_MAX_TINT, _MAX_TINT)  # a stain at the rim must not colour the fill
-        difference = np.clip(grey, -_MAX_CORRECTION, _MAX_CORRECTION) + tint
+        usual = float(np.median(grey[rim]))
+        # a rim that lies partly on something else, a weld or a stain, must not shade the whole piece
+        difference = np.clip(grey, usual - _MAX_CORRECTION, usual + _MAX_CORRECTION) + tint
         correction = cv2.GaussianBlur(spread(np.where(rim[:, :, None], difference, 0), rim), (0, 0), 2.0)
         # the seam to pieces that are filled already is blended; the seam to real metal is the caller's
         made = self.done[piece.window] & self.hole[piece.window]
