@@ -8,7 +8,7 @@ at most 512 pixels and copied at full resolution. It is deterministic and needs 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import cv2
@@ -35,22 +35,34 @@ _SHADING_WEIGHT = 0.35
 _DISTANCE_COST = 60.0
 _ACTIVITY_COST = 4.0
 _FEATURE_COST = 1.0
-# Cost of a place whose lightness, and whose hue, is not that around the piece: a weld is no plate, however alike its grain.
+# Cost of a place whose lightness, and whose hue, is another than around the piece: a weld is no plate.
 _TONE_COST = 0.5
 _HUE_COST = 5.0
+# A rim's pixel whose grain (in grey levels) or lightness is further than this from the rim's median is something else.
+_GRAIN_SIGMA_PX = 4.0
+_GRAIN_RATIO, _GRAIN_MARGIN = 1.8, 4.0
+_TONE_MARGIN = 25.0
 # Metal this far around a piece says what is usual.
 _AROUND_PX = 14
-_MAX_CORRECTION = 40.0
+_MAX_CORRECTION = 18.0
 _MAX_TINT = 5.0
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of a hole within the window of its bounding box and rim."""
+    """A part of a hole within the window of its bounding box and rim.
+
+    Attributes:
+        top: First row of the window.
+        left: First column of the window.
+        inside: (h, w) bool, the part within the window.
+        shore: (H, W) bool, what lies around the whole of the connected hole.
+    """
 
     top: int
     left: int
     inside: Mask
+    shore: Mask
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -111,6 +123,7 @@ class _Filling:
         shading = _masked_blur(self.small, self.usable, _SHADING_SIGMA_PX)
         detail = np.where(self.usable[:, :, None], self.small - shading, 0)
         self.activity = (detail**2).sum(axis=2).astype(np.float32)
+        self.grain = np.sqrt(_masked_blur(detail**2, self.usable, _GRAIN_SIGMA_PX).sum(axis=2))
         smooth = spread(self.small, self.usable)
         self.small = np.where(self.hole[:, :, None], smooth, self.small)
         whole = cv2.resize(smooth, (hole.shape[1], hole.shape[0]), interpolation=cv2.INTER_CUBIC)
@@ -141,9 +154,35 @@ class _Filling:
         rim = _rim(piece.inside)
         return float(self.done[piece.window][rim].mean()) if rim.any() else 0.0
 
+    def _around(self, piece: _Piece) -> Mask:
+        """Metal that says what is usual where a piece is, (H, W) bool.
+
+        It is what surrounds the piece, or the whole hole where most of the piece's surroundings are hole themselves.
+        """
+        inside = np.zeros(self.hole.shape, bool)
+        inside[piece.window] = piece.inside
+        ring = dilate(inside, _AROUND_PX) & ~inside
+        near = ring & self.usable
+        return near if 2 * near.sum() > ring.sum() else (piece.shore & self.usable) | near
+
+    def _rim(self, piece: _Piece) -> Mask:
+        """Pixels around a piece that are there already and show what is usual there, window-sized.
+
+        Where writing touches the weld, a part of the rim is weld; fitted as well, it would draw weld into the plate.
+        """
+        rim = _rim(piece.inside) & self.done[piece.window]
+        around = self._around(piece)
+        if not around.any():
+            return rim
+        tone = self.shading.mean(axis=2)
+        coarser = self.grain > _GRAIN_RATIO * np.median(self.grain[around]) + _GRAIN_MARGIN
+        lighter = np.abs(tone - np.median(tone[around])) > _TONE_MARGIN
+        strange = (self.usable & (coarser | lighter))[piece.window]
+        return rim & ~strange
+
     def _best_place(self, piece: _Piece) -> tuple[int, int] | None:
         """Shift (down, right) of the place whose surroundings fit the piece's rim best, or None."""
-        rim = _rim(piece.inside) & self.done[piece.window]
+        rim = self._rim(piece)
         if rim.sum() < _RIM_PX:
             return None
         features = self.small - (1 - _SHADING_WEIGHT) * self.shading
@@ -153,9 +192,6 @@ class _Filling:
         wanted = (piece.inside | rim).astype(np.float32)
         bad = cv2.matchTemplate((~self.usable).astype(np.float32), wanted, cv2.TM_CCORR)
         cost = cost + self._strangeness(piece, wanted / wanted.sum())
-        colour = np.ascontiguousarray(self.colour[piece.window])
-        all_channels = np.repeat(wanted[:, :, None], 3, axis=2)
-        cost = cost + cv2.matchTemplate(self.colour, colour, cv2.TM_SQDIFF, mask=all_channels) / wanted.sum()
         down, right = np.mgrid[0 : cost.shape[0], 0 : cost.shape[1]]
         distance = np.hypot(down - piece.top, right - piece.left)
         cost = np.where(bad < 0.5, cost + _DISTANCE_COST * distance / 100, np.inf)
@@ -167,11 +203,9 @@ class _Filling:
     def _strangeness(self, piece: _Piece, share: Floats) -> Floats:
         """How little the content of each place is like the metal around a piece, as a cost, (rows, columns) float32.
 
-        Grain of another strength and single features that stand out count.
+        Grain of another strength, single features that stand out, and another colour count.
         """
-        inside = np.zeros(self.hole.shape, bool)
-        inside[piece.window] = piece.inside
-        around = dilate(inside, _AROUND_PX) & self.usable
+        around = self._around(piece)
         if not around.any():
             height, width = piece.inside.shape
             return np.zeros((self.hole.shape[0] - height + 1, self.hole.shape[1] - width + 1), np.float32)
@@ -184,13 +218,16 @@ class _Filling:
         limit = float(np.percentile(self.activity[around], 90))
         excess = np.maximum(self.activity - limit, 0)
         features = np.maximum(0, mean(excess) - 1.5 * float(excess[around].mean()))
-        return np.asarray(_ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features, np.float32)
+        # the median: where a hole touches the weld, most of its rim is still plate
+        usual = np.median(self.colour[around], axis=0)
+        colour = mean((self.colour**2).sum(axis=2) - 2 * self.colour @ usual) + float(usual @ usual)
+        return np.asarray(_ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features + colour, np.float32)
 
     def _copy(self, piece: _Piece, down: int, right: int) -> None:
         """Copy a piece and its overlap with what is filled already, its shading bent to meet the rim."""
         rows, columns = piece.window
         source = slice(rows.start + down, rows.stop + down), slice(columns.start + right, columns.stop + right)
-        rim = _rim(piece.inside) & self.done[piece.window]
+        rim = self._rim(piece)
         difference = self.small[piece.window] - self.small[source]
         grey = difference.mean(axis=2, keepdims=True)
         tint = np.clip(difference - grey, -_MAX_TINT, _MAX_TINT)  # a stain at the rim must not colour the fill
@@ -228,7 +265,8 @@ class _Filling:
     def _halves(self, piece: _Piece) -> list[_Piece]:
         whole = np.zeros(self.hole.shape, bool)
         whole[piece.window] = piece.inside
-        return _pieces(whole, (max(piece.inside.shape) - 2 * _RIM_PX + 1) // 2)
+        smaller = _pieces(whole, (max(piece.inside.shape) - 2 * _RIM_PX + 1) // 2)
+        return [replace(part, shore=piece.shore) for part in smaller]
 
 
 def _pieces(hole: Mask, side_px: int) -> list[_Piece]:
@@ -238,13 +276,14 @@ def _pieces(hole: Mask, side_px: int) -> list[_Piece]:
     for index in range(1, count):
         left, top, width, height, _ = stats[index].tolist()
         part = labels == index
+        shore = dilate(part, _AROUND_PX) & ~hole
         for first_row, last_row in _cuts(top, height, side_px):
             for first_column, last_column in _cuts(left, width, side_px):
                 cell = np.zeros(hole.shape, bool)
                 cell[first_row:last_row, first_column:last_column] = True
                 cell &= part
                 if cell.any():
-                    pieces += [_piece(cell)]
+                    pieces += [_piece(cell, shore)]
     return pieces
 
 
@@ -254,11 +293,11 @@ def _cuts(start: int, length: int, side_px: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _piece(cell: Mask) -> _Piece:
+def _piece(cell: Mask, shore: Mask) -> _Piece:
     rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
     top, left = max(0, int(rows[0]) - _RIM_PX), max(0, int(columns[0]) - _RIM_PX)
     bottom, right = int(rows[-1]) + 1 + _RIM_PX, int(columns[-1]) + 1 + _RIM_PX
-    return _Piece(top, left, cell[top:bottom, left:right])
+    return _Piece(top, left, cell[top:bottom, left:right], shore)
 
 
 def _rim(inside: Mask) -> Mask:
