@@ -21,7 +21,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALLER = {"--n 10000": "--n 8", "--n 200": "--n 6", "synth.n=40": "synth.n=8", "size_px=384": "size_px=96"}
 SETTINGS = """
 clean:
-  detect: {canvas_size_px: 320, mag_ratio: 1.0}
+  detect: {canvas_size_px: 256, mag_ratio: 1.0}
 synth: {size_px: 96}
 train:
   model: {backbone: test_convnext.r160_in1k, weights: none}
@@ -31,6 +31,7 @@ train:
 DEMO = """
 steps:
   - stage: clean
+    config: {detect: {canvas_size_px: 256, mag_ratio: 1.0}}
   - stage: synth
     config: {n: 6, size_px: 96}
   - stage: mix
@@ -60,13 +61,13 @@ def all_commands() -> list[str]:
 def project(tmp_path, monkeypatch):
     """A project of small rendered photos, with weights that lie in files instead of on a hub."""
     monkeypatch.chdir(tmp_path)
-    make_photos(tmp_path / "PHOTOS", {"good": 7, "bad": 6}, size_px=(192, 128))
+    make_photos(tmp_path / "PHOTOS", {"good": 5, "bad": 4}, size_px=(160, 112))
     (tmp_path / "weldgen.yaml").write_text(SETTINGS)
     (tmp_path / "pipelines").mkdir()
     (tmp_path / "pipelines" / "demo.yaml").write_text(DEMO)
     (tmp_path / "big-lama.pt").write_bytes(b"lama")
-    monkeypatch.setattr("weldgen.demo.PHOTOS", {"good": 5, "bad": 4})
-    monkeypatch.setattr("weldgen.demo.SIZE_PX", (192, 128))
+    monkeypatch.setattr("weldgen.demo.PHOTOS", {"good": 4, "bad": 3})
+    monkeypatch.setattr("weldgen.demo.SIZE_PX", (160, 112))
     return tmp_path
 
 
@@ -97,7 +98,7 @@ def test_every_documented_command_works(project, monkeypatch):
     assert len(order) > 15
     for command in [*first, *order]:
         call(command)
-    assert (project / "out.jsonl").read_text().count('"label"') == 13
+    assert (project / "out.jsonl").read_text().count('"label"') == 9
     assert (project / "demo" / "report.html").is_file()
     with_file_weights(project, monkeypatch)
     for command in about_weights:

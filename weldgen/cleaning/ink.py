@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.cleaning.morphology import edge_distance, odd, shrunk
+from weldgen.cleaning.morphology import dilate, edge_distance, odd, shrunk
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -27,6 +27,12 @@ _MAX_RIM_SHARE = 0.2
 _CROWDED_SHARE = 0.3
 # Colour separates ink from metal better than lightness does, so it weighs more.
 _COLOUR_WEIGHT = 1.6
+# Pixels further than this from the pen's colour, in CIE L*a*b*, are something else; more where the pen is uneven.
+_PEN_DISTANCE = 20.0
+_PEN_SPREAD = 2.5
+_MIN_PEN_PX = 12
+_CLEAREST_PERCENTILE = 70
+_RUST_HUE_DEG = (30.0, 78.0)
 # Marker is mostly dark, so light strokes must stand out more.
 _LIGHT_PENALTY = 2.0
 
@@ -140,6 +146,7 @@ def _strokes(lab: Floats, inside: Mask, height_px: float, dark: bool) -> tuple[M
         strokes = _hysteresis(contrast, 0.75 * level, level) & inside
     strokes = _without_specks(strokes, max(6, (0.04 * height_px) ** 2))
     strokes = _without_passing(lab, strokes, inside)
+    strokes = _of_one_pen(lab, contrast, strokes, inside)
     return strokes, _appearance(lab, contrast, strokes, inside, dark)
 
 
@@ -206,6 +213,31 @@ def _without_passing(lab: Floats, strokes: Mask, inside: Mask) -> Mask:
         coloured = float(np.hypot(*(np.median(lab[piece], axis=0) - around)[1:])) > _COLOURED
         keep[index] = coloured or (crossings < 2 and contact.sum() <= _MAX_RIM_SHARE * piece.sum())
     return np.asarray(keep[labels])
+
+
+def _of_one_pen(lab: Floats, contrast: Floats, strokes: Mask, inside: Mask) -> Mask:
+    """Leave out what has not the colour of the clearest strokes in the middle of a region.
+
+    A text detector's box often reaches onto a weld; the weld's shadow, highlights and pores are no writing.
+    """
+    depth = edge_distance(inside)
+    middle = strokes & (depth > 0.5 * depth.max()) & ~_rusty(lab)
+    if middle.sum() < _MIN_PEN_PX:
+        return strokes
+    middle &= contrast >= np.percentile(contrast[middle], _CLEAREST_PERCENTILE)
+    pen = np.median(lab[middle], axis=0)
+    distance = np.linalg.norm(lab - pen, axis=2)
+    limit = max(_PEN_DISTANCE, _PEN_SPREAD * float(np.median(distance[middle])))
+    kept = _without_specks(strokes & (distance < limit), _MIN_PEN_PX / 2)
+    return dilate(kept, 2) & strokes  # the edge of a stroke is a mixture of ink and metal
+
+
+def _rusty(lab: Floats) -> Mask:
+    """Pixels of rust's colour, which stands out from steel as ink does; nobody writes in it."""
+    hue_deg = np.degrees(np.arctan2(lab[:, :, 2], lab[:, :, 1]))
+    chroma = np.hypot(lab[:, :, 1], lab[:, :, 2])
+    low, high = _RUST_HUE_DEG
+    return np.asarray((chroma > _COLOURED) & (hue_deg > low) & (hue_deg < high), dtype=bool)
 
 
 def _otsu(values: Floats) -> float:

@@ -178,7 +178,7 @@ class _Filling:
         coarser = self.grain > _GRAIN_RATIO * np.median(self.grain[around]) + _GRAIN_MARGIN
         lighter = np.abs(tone - np.median(tone[around])) > _TONE_MARGIN
         strange = (self.usable & (coarser | lighter))[piece.window]
-        return rim & ~strange
+        return np.asarray(rim & ~strange, dtype=bool)
 
     def _best_place(self, piece: _Piece) -> tuple[int, int] | None:
         """Shift (down, right) of the place whose surroundings fit the piece's rim best, or None."""
