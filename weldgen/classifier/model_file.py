@@ -14,6 +14,7 @@ import weldgen
 from weldgen.classifier.backbones import rebuild
 from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.settings import ModelSettings
+from weldgen.data.dataset import Sample
 from weldgen.errors import DataError
 from weldgen.runtime import output_errors, temporary_for, write_atomic
 
@@ -117,3 +118,21 @@ def build_network(card: ModelCard) -> WeldNetwork:
         ModelSettings.model_validate(card.settings),
         len(card.classes),
     )
+
+
+def trained_on(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
+    """Training images by class and origin."""
+    table: dict[str, dict[str, int]] = {}
+    for sample in samples:
+        row = table.setdefault(sample.label, {"real": 0, "synthetic": 0})
+        row[sample.origin] += 1
+    return table
+
+
+def licences(samples: Sequence[Sample], weights: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Licences that the model inherits: of the weights in it, and of what made its synthetic images."""
+    found: dict[str, str] = {weight["id"]: weight["licence"] for weight in weights}
+    made: set[Any] = set()
+    for sample in samples:
+        made.update(sample.extra.get("licences", ()))
+    return found | ({"synthetic images": ", ".join(sorted(made))} if made else {})

@@ -22,10 +22,10 @@ from weldgen.classifier.folder import TENSORBOARD
 from weldgen.classifier.keeper import BEST, LAST, Keeper
 from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet
 from weldgen.classifier.losses import balanced_class_weights
-from weldgen.classifier.model_file import ModelCard, save_model
+from weldgen.classifier.model_file import ModelCard, licences, save_model, trained_on
 from weldgen.classifier.module import ClassifierModule, Plan
 from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze
-from weldgen.classifier.train import TrainConfig, licences, trained_on
+from weldgen.classifier.settings import TrainConfig
 from weldgen.errors import BackendError
 from weldgen.runtime import cpu_count, derive_seed, log, resolve_jobs
 

@@ -6,7 +6,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from weldgen.config import Config
+from weldgen.config import Config, StageConfig
+from weldgen.data.split import SplitConfig
 
 
 class DataSettings(Config):
@@ -73,3 +74,13 @@ class AugmentationSettings(Config):
     hue_deg: float = Field(10.0, ge=0, le=180, description="largest turn of the hue")
     blur: float = Field(0.1, ge=0, le=1, description="probability of a Gaussian blur")
     noise: float = Field(0.02, ge=0, lt=1, description="largest standard deviation of noise, as a share of white")
+
+
+class TrainConfig(StageConfig):
+    """Everything that `weldgen train` can be told."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    training: TrainingSettings = TrainingSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
+    split: SplitConfig = SplitConfig()

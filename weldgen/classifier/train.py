@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from weldgen.classifier.local_weights import auto_backbone
-from weldgen.classifier.settings import AugmentationSettings, DataSettings, ModelSettings, TrainingSettings
-from weldgen.config import StageConfig
-from weldgen.data.dataset import Dataset, Sample, failures_text
-from weldgen.data.split import SplitConfig, decide_split, require_labels
+from weldgen.classifier.settings import TrainConfig
+from weldgen.data.dataset import Dataset, failures_text
+from weldgen.data.split import decide_split, require_labels
 from weldgen.errors import DataError
 from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
 from weldgen.runtime import log, resolve_device, resolve_jobs, write_atomic
@@ -27,16 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["TrainConfig", "auto_backbone", "train"]
 
 _FEW_VALIDATION_PHOTOS = 20
-
-
-class TrainConfig(StageConfig):
-    """Everything that `weldgen train` can be told."""
-
-    data: DataSettings = DataSettings()
-    model: ModelSettings = ModelSettings()
-    training: TrainingSettings = TrainingSettings()
-    augmentation: AugmentationSettings = AugmentationSettings()
-    split: SplitConfig = SplitConfig()
 
 
 def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
@@ -155,21 +144,3 @@ def _counts(dataset: Dataset, training: Images, validation: Images) -> dict[str,
         "validation photos": len(validation),
         "classes": len(dataset.labels),
     }
-
-
-def trained_on(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
-    """Training images by class and origin."""
-    table: dict[str, dict[str, int]] = {}
-    for sample in samples:
-        row = table.setdefault(sample.label, {"real": 0, "synthetic": 0})
-        row[sample.origin] += 1
-    return table
-
-
-def licences(samples: Sequence[Sample], weights: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Licences that the model inherits: of the weights in it, and of what made its synthetic images."""
-    found: dict[str, str] = {weight["id"]: weight["licence"] for weight in weights}
-    made: set[Any] = set()
-    for sample in samples:
-        made.update(sample.extra.get("licences", ()))
-    return found | ({"synthetic images": ", ".join(sorted(made))} if made else {})
