@@ -60,3 +60,16 @@ def test_the_same_pen_is_found_elsewhere_but_pores_and_scratches_are_not(make_pl
     assert (more & far).sum() / far.sum() > 0.8
     assert not more[pores > 0].any()
     assert not more[scratches > 0].any()
+
+
+def test_pores_in_a_region_are_no_strokes_of_a_blue_pen(make_plate, write_on):
+    marked, strokes = write_on(make_plate(1), "A7 R", (120, 90), ink=(30, 40, 150))
+    inside, height = box_around(strokes)
+    pores = np.zeros(strokes.shape, np.uint8)
+    for x in range(130, 290, 22):
+        cv2.circle(pores, (x, int(np.nonzero(inside)[0].max()) - 8), 5, 1, -1)
+    pores = (pores > 0) & ~strokes
+    marked = np.where(pores[:, :, None], 12, marked).astype(np.uint8)
+    found, _ = strokes_in(to_lab(marked), inside, height)
+    assert (found & strokes).sum() / strokes.sum() > 0.85
+    assert (found & pores).sum() / pores.sum() < 0.15

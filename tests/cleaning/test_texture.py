@@ -69,3 +69,15 @@ def test_a_hole_without_enough_metal_around_is_filled_smoothly(make_plate):
     filled = fill(np.where(hole[:, :, None], 0, metal).astype(np.uint8), hole)
     assert np.array_equal(filled[:4], metal[:4])
     assert np.abs(filled[hole].astype(float) - 150).mean() < 25
+
+
+def test_a_hole_in_the_plate_that_touches_the_weld_is_filled_from_the_plate():
+    rng = np.random.default_rng(3)
+    plate = np.array((120.0, 90.0, 70.0)) + rng.normal(0, 5, (160, 260, 3))
+    plate[40:80] = rng.normal(0, 30, (40, 260, 1)) + 170  # the weld: grey, lighter, coarser
+    image = np.clip(plate, 0, 255).astype(np.uint8)
+    hole = np.zeros(image.shape[:2], bool)
+    hole[80:112, 90:170] = True
+    filled = fill(image, hole)[hole].astype(float)
+    assert np.abs(filled.mean(axis=0) - (120, 90, 70)).max() < 12
+    assert filled.std(axis=0).max() < 14
