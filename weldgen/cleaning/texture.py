@@ -8,14 +8,14 @@ at most 512 pixels and copied at full resolution. It is deterministic and needs 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.pieces import AROUND_PX, RIM_PX, Piece, cut, rim_of
 from weldgen.cleaning.surface import backdrop
 
 RGB = npt.NDArray[np.uint8]
@@ -25,7 +25,6 @@ Floats = npt.NDArray[np.float32]
 MATCH_SIDE_PX = 512
 _PIECE_PX = 72
 _SMALLEST_PIECE_PX = 10
-_RIM_PX = 9
 _EDGE_PX = 5
 _OVERLAP_PX = 6
 # Shading is evened out afterwards, so it counts less than structure when a place is chosen.
@@ -42,32 +41,8 @@ _HUE_COST = 5.0
 _GRAIN_SIGMA_PX = 4.0
 _GRAIN_RATIO, _GRAIN_MARGIN = 1.8, 4.0
 _TONE_MARGIN = 25.0
-# Metal this far around a piece says what is usual.
-_AROUND_PX = 14
 _MAX_CORRECTION = 18.0
 _MAX_TINT = 5.0
-
-
-@dataclass(frozen=True)
-class _Piece:
-    """A part of a hole within the window of its bounding box and rim.
-
-    Attributes:
-        top: First row of the window.
-        left: First column of the window.
-        inside: (h, w) bool, the part within the window.
-        shore: (H, W) bool, what lies around the whole of the connected hole.
-    """
-
-    top: int
-    left: int
-    inside: Mask
-    shore: Mask
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        height, width = self.inside.shape
-        return slice(self.top, self.top + height), slice(self.left, self.left + width)
 
 
 def fill(image: RGB, hole: Mask) -> RGB:
@@ -136,41 +111,41 @@ class _Filling:
 
     def run(self) -> Floats:
         """The filled image at its own size, (H, W, 3) float32."""
-        waiting = _pieces(self.hole, _PIECE_PX)
+        waiting = cut(self.hole, _PIECE_PX)
         while waiting:
             waiting.sort(key=lambda piece: -self._support(piece))
             piece = waiting.pop(0)
             place = self._best_place(piece)
             if place is not None:
                 self._copy(piece, *place)
-            elif max(piece.inside.shape) - 2 * _RIM_PX > _SMALLEST_PIECE_PX:
+            elif max(piece.inside.shape) - 2 * RIM_PX > _SMALLEST_PIECE_PX:
                 waiting += self._halves(piece)
             else:
                 self.done[piece.window] |= piece.inside
         return self.full
 
-    def _support(self, piece: _Piece) -> float:
+    def _support(self, piece: Piece) -> float:
         """Share of a piece's rim that is there already."""
-        rim = _rim(piece.inside)
+        rim = rim_of(piece.inside)
         return float(self.done[piece.window][rim].mean()) if rim.any() else 0.0
 
-    def _around(self, piece: _Piece) -> Mask:
+    def _around(self, piece: Piece) -> Mask:
         """Metal that says what is usual where a piece is, (H, W) bool.
 
         It is what surrounds the piece, or the whole hole where most of the piece's surroundings are hole themselves.
         """
         inside = np.zeros(self.hole.shape, bool)
         inside[piece.window] = piece.inside
-        ring = dilate(inside, _AROUND_PX) & ~inside
+        ring = dilate(inside, AROUND_PX) & ~inside
         near = ring & self.usable
         return near if 2 * near.sum() > ring.sum() else (piece.shore & self.usable) | near
 
-    def _rim(self, piece: _Piece) -> Mask:
+    def _rim(self, piece: Piece) -> Mask:
         """Pixels around a piece that are there already and show what is usual there, window-sized.
 
         Where writing touches the weld, a part of the rim is weld; fitted as well, it would draw weld into the plate.
         """
-        rim = _rim(piece.inside) & self.done[piece.window]
+        rim = rim_of(piece.inside) & self.done[piece.window]
         around = self._around(piece)
         if not around.any():
             return rim
@@ -180,10 +155,10 @@ class _Filling:
         strange = (self.usable & (coarser | lighter))[piece.window]
         return np.asarray(rim & ~strange, dtype=bool)
 
-    def _best_place(self, piece: _Piece) -> tuple[int, int] | None:
+    def _best_place(self, piece: Piece) -> tuple[int, int] | None:
         """Shift (down, right) of the place whose surroundings fit the piece's rim best, or None."""
         rim = self._rim(piece)
-        if rim.sum() < _RIM_PX:
+        if rim.sum() < RIM_PX:
             return None
         features = self.small - (1 - _SHADING_WEIGHT) * self.shading
         template = np.ascontiguousarray(features[piece.window])
@@ -200,7 +175,7 @@ class _Filling:
             return None
         return best // cost.shape[1] - piece.top, best % cost.shape[1] - piece.left
 
-    def _strangeness(self, piece: _Piece, share: Floats) -> Floats:
+    def _strangeness(self, piece: Piece, share: Floats) -> Floats:
         """How little the content of each place is like the metal around a piece, as a cost, (rows, columns) float32.
 
         Grain of another strength, single features that stand out, and another colour count.
@@ -223,7 +198,7 @@ class _Filling:
         colour = mean((self.colour**2).sum(axis=2) - 2 * self.colour @ usual) + float(usual @ usual)
         return np.asarray(_ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features + colour, np.float32)
 
-    def _copy(self, piece: _Piece, down: int, right: int) -> None:
+    def _copy(self, piece: Piece, down: int, right: int) -> None:
         """Copy a piece and its overlap with what is filled already, its shading bent to meet the rim."""
         rows, columns = piece.window
         source = slice(rows.start + down, rows.stop + down), slice(columns.start + right, columns.stop + right)
@@ -243,7 +218,7 @@ class _Filling:
         self._copy_full(piece, (down, right), correction, weight.astype(np.float32))
         self.done[piece.window] |= piece.inside
 
-    def _copy_full(self, piece: _Piece, shift: tuple[int, int], correction: Floats, weight: Floats) -> None:
+    def _copy_full(self, piece: Piece, shift: tuple[int, int], correction: Floats, weight: Floats) -> None:
         """The same at the image's own size."""
         height, width = self.full.shape[:2]
         rows, columns = piece.window
@@ -262,46 +237,11 @@ class _Filling:
     def _blend(target: Floats, window: tuple[slice, slice], new: Floats, weight: Floats) -> None:
         target[window] += weight[:, :, None] * (new - target[window])
 
-    def _halves(self, piece: _Piece) -> list[_Piece]:
+    def _halves(self, piece: Piece) -> list[Piece]:
         whole = np.zeros(self.hole.shape, bool)
         whole[piece.window] = piece.inside
-        smaller = _pieces(whole, (max(piece.inside.shape) - 2 * _RIM_PX + 1) // 2)
+        smaller = cut(whole, (max(piece.inside.shape) - 2 * RIM_PX + 1) // 2)
         return [replace(part, shore=piece.shore) for part in smaller]
-
-
-def _pieces(hole: Mask, side_px: int) -> list[_Piece]:
-    """A hole cut along a grid, each connected part on its own."""
-    pieces = []
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
-    for index in range(1, count):
-        left, top, width, height, _ = stats[index].tolist()
-        part = labels == index
-        shore = dilate(part, _AROUND_PX) & ~hole
-        for first_row, last_row in _cuts(top, height, side_px):
-            for first_column, last_column in _cuts(left, width, side_px):
-                cell = np.zeros(hole.shape, bool)
-                cell[first_row:last_row, first_column:last_column] = True
-                cell &= part
-                if cell.any():
-                    pieces += [_piece(cell, shore)]
-    return pieces
-
-
-def _cuts(start: int, length: int, side_px: int) -> list[tuple[int, int]]:
-    count = max(1, -(-length // side_px))
-    edges = [start + round(index * length / count) for index in range(count + 1)]
-    return list(pairwise(edges))
-
-
-def _piece(cell: Mask, shore: Mask) -> _Piece:
-    rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
-    top, left = max(0, int(rows[0]) - _RIM_PX), max(0, int(columns[0]) - _RIM_PX)
-    bottom, right = int(rows[-1]) + 1 + _RIM_PX, int(columns[-1]) + 1 + _RIM_PX
-    return _Piece(top, left, cell[top:bottom, left:right], shore)
-
-
-def _rim(inside: Mask) -> Mask:
-    return dilate(inside, _RIM_PX) & ~inside
 
 
 def _masked_blur(image: Floats, known: Mask, sigma: float) -> Floats:

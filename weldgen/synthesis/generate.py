@@ -16,12 +16,12 @@ from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.split import SplitConfig, decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
-from weldgen.errors import ConfigError, DataError
+from weldgen.errors import DataError
 from weldgen.receipts import Summary, finished, stage_key, write_receipt
 from weldgen.runtime import content_hash, derive_seed, resolve_jobs, track
 from weldgen.synthesis.gates import HASH_BYTES, GateConfig, KnownHashes, nearest_bits
 from weldgen.synthesis.generators import GENERATORS, choose_generator, describe_fallback
-from weldgen.synthesis.recipes import Recipe, resolve_recipe
+from weldgen.synthesis.recipes import Recipe, resolve_recipes
 from weldgen.synthesis.requests import Request
 from weldgen.synthesis.sdxl import SdxlConfig, missing_parts
 
@@ -83,7 +83,7 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
     photos = Dataset.open(dataset)
     require_labels(photos)
     photos = decide_split(photos.where(lambda sample: sample.origin == "real"), config.split, config.seed)
-    recipes, unknown = _recipes(photos, config)
+    recipes, unknown = resolve_recipes(photos.counts(), config.recipes)
     plan = _plan(replace(photos, labels=tuple(recipes)), recipes, config)
     samples, failures, made = _make_all(plan, photos, out, config)
     seconds = time.monotonic() - started
@@ -121,25 +121,6 @@ class _Planned:
     request: Request
     file_name: str
     key: str
-
-
-def _recipes(photos: Dataset, config: SynthConfig) -> tuple[dict[str, Recipe], list[str]]:
-    """Class -> recipe, and sentences on classes that are left out: those with neither a photo nor a known name.
-
-    Raises:
-        ConfigError: A class with photos has no recipe.
-    """
-    recipes, left_out = {}, []
-    for label, count in photos.counts().items():
-        try:
-            recipes[label] = resolve_recipe(label, config.recipes)
-        except ConfigError as error:
-            if count:
-                raise
-            left_out.append(f"class '{label}' has no photo and no recipe, and is left out ({error.hint})")
-    if not recipes:
-        raise DataError(f"{photos.root}: no class has a photo or a recipe", "put photos into data/raw/<class>/")
-    return recipes, left_out
 
 
 def _plan(photos: Dataset, recipes: Mapping[str, Recipe], config: SynthConfig) -> list[_Planned]:

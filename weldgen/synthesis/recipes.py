@@ -96,6 +96,31 @@ def resolve_recipe(label: str, settings: Mapping[str, str | Recipe]) -> Recipe:
     return RECIPES[name]
 
 
+def resolve_recipes(
+    counts: Mapping[str, int], settings: Mapping[str, str | Recipe]
+) -> tuple[dict[str, Recipe], list[str]]:
+    """Class -> recipe, and sentences on classes that are left out: those with neither a photo nor a known name.
+
+    Args:
+        counts: Class -> number of its photos.
+        settings: `synth.recipes`.
+
+    Raises:
+        ConfigError: A class with photos has no recipe, or no class has one.
+    """
+    recipes, left_out = {}, []
+    for label, count in counts.items():
+        try:
+            recipes[label] = resolve_recipe(label, settings)
+        except ConfigError as error:
+            if count:
+                raise
+            left_out.append(f"class '{label}' has no photo and no recipe, and is left out ({error.hint})")
+    if not recipes:
+        raise ConfigError("no class has a photo or a recipe", "put photos into data/raw/<class>/")
+    return recipes, left_out
+
+
 def known_recipe(name: str) -> str | None:
     """Key of `RECIPES` that a class name means, or None."""
     for text in readings(name):
