@@ -78,6 +78,11 @@ def figure(plot: Any, caption: str = "", size: Literal["small", "normal", "wide"
     return Picture(_data_uri("image/svg+xml", stream.getvalue()), caption, size)
 
 
+def picture_file(path: Path, caption: str = "") -> Picture:
+    """Inline a PNG file as it is, at a small size."""
+    return Picture(_data_uri("image/png", path.read_bytes()), caption, "small")
+
+
 def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
     """Write the page whole or not at all; returns its path."""
     page = jinja2.Environment(autoescape=True).from_string(_TEMPLATE)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from weldgen.data.dataset import Sample, read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.receipts import FAILURES_NAME, receipt_folder
-from weldgen.report.page import Picture, Section, Table, figure, picture
+from weldgen.report.page import Picture, Section, Table, figure, picture, picture_file
 from weldgen.report.sheets import contact_sheet, strip
 
 RGB = npt.NDArray[np.uint8]
@@ -126,7 +126,7 @@ def evaluate_section(out: Path, receipt: Receipt) -> Section:
         for label, values in metrics["classes"].items()
     ]
     head = ("Class", "Photos", "Precision", "Recall", "Count", "95 % interval", "F1")
-    matrix = figure(confusion_figure(metrics["confusion"], metrics["labels"]), "Confusion matrix (photos)", "small")
+    matrix = picture_file(out / "confusion.png", "Confusion matrix (photos)")
     return Section("Evaluation", text, _failed(out, receipt), [overall, Table(head, rows)], [matrix])
 
 
@@ -154,25 +154,6 @@ def curves_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Any:
         axes.spines[["top", "right"]].set_visible(False)
     losses.set(xlabel="epoch", title="loss")
     losses.legend(frameon=False)
-    return plot
-
-
-def confusion_figure(matrix: Sequence[Sequence[int]], labels: Sequence[str]) -> Any:
-    """Matplotlib figure of a confusion matrix, (K, K) counts: rows true, columns predicted."""
-    from matplotlib.figure import Figure
-
-    counts = np.asarray(matrix)
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 1.8 + 0.7 * len(labels)
-    plot = Figure(figsize=(side + 0.6, side))
-    axes = plot.subplots()
-    axes.imshow(shares, cmap="Oranges", vmin=0, vmax=1)
-    for row, column in np.ndindex(counts.shape):
-        colour = "white" if shares[row, column] > 0.6 else "#1c2530"
-        axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="predicted", ylabel="true")
     return plot
 
 
