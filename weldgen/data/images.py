@@ -83,14 +83,29 @@ def read_photo(path: Path) -> Photo:
     Raises:
         DataError: The file is missing, no image, truncated, or smaller than 16 pixels a side.
     """
-    with _reading(path), Image.open(path) as image:
+    with _reading(path):
+        data = path.read_bytes()
+    return decode_photo(data, path)
+
+
+def decode_photo(data: bytes, name: Path | str) -> Photo:
+    """Decode the bytes of a photo file.
+
+    Args:
+        data: The whole file.
+        name: What errors call it.
+
+    Raises:
+        DataError: The bytes are no image, truncated, or an image smaller than 16 pixels a side.
+    """
+    with _reading(name), Image.open(io.BytesIO(data)) as image:
         if min(image.size) < MIN_SIDE_PX:
             raise DataError(
-                f"{path}: {image.width} x {image.height} pixels; at least {MIN_SIDE_PX} a side are needed",
+                f"{name}: {image.width} x {image.height} pixels; at least {MIN_SIDE_PX} a side are needed",
                 "remove the file, or replace it by the full photo",
             )
         image_format = image.format or "PNG"
-        deep = _read_deep(path, image)  # first: reading EXIF data can decode a PNG and forget its raw mode
+        deep = _read_deep(data, image)  # first: reading EXIF data can decode a PNG and forget its raw mode
         options = _save_options(image)
         if deep is not None:
             native, mode = deep
@@ -140,7 +155,7 @@ def write_rgb(path: Path, pixels: RGB) -> None:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def _reading(path: Path | str) -> Iterator[None]:
     """Turn every way in which decoding fails into one sentence that names the file."""
     try:
         yield
@@ -186,7 +201,7 @@ def _save_options(image: Image.Image) -> dict[str, Any]:
     return options
 
 
-def _read_deep(path: Path, image: Image.Image) -> tuple[npt.NDArray[Any], str] | None:
+def _read_deep(data: bytes, image: Image.Image) -> tuple[npt.NDArray[Any], str] | None:
     """Samples of a 16-bit PNG or TIFF, which Pillow would cut to 8 bits, or None for all other images."""
     deep_grey = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
     # Pillow opens 48-bit colour as plain RGB; only its decoder's raw mode still tells.
@@ -195,7 +210,8 @@ def _read_deep(path: Path, image: Image.Image) -> tuple[npt.NDArray[Any], str] |
         return None
     import cv2
 
-    samples = cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
+    samples = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if samples is None or samples.dtype != np.uint16:
         return None
     samples = _upright(samples, image.getexif().get(ExifTags.Base.Orientation, 1))

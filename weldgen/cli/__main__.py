@@ -1,0 +1,5 @@
+"""`python -m weldgen.cli`."""
+
+from weldgen.cli import main
+
+main()

@@ -1,0 +1,136 @@
+"""Commands that run one stage each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from weldgen.cli.frame import EXIT_PARTIAL, Common, Out, Words, app, command, run_configured, sort_words
+from weldgen.errors import ConfigError
+
+
+@command(app)
+def init(common: Common, directory: Annotated[Path, typer.Argument(help="The new project's folder.")] = Path()) -> int:
+    """Make a project folder.
+
+    It holds data/raw/good, data/raw/bad and weldgen.yaml; what exists is left alone.
+    """
+    from weldgen.project import init_project
+
+    for line in init_project(directory):
+        typer.echo(line)
+    return 0
+
+
+@command(app)
+def ingest(common: Common, words: Words = None, out: Out = None, format: str | None = None) -> int:
+    """Bring a folder of classes into the project.
+
+    weldgen ingest SRC [--out data/raw]
+    """
+    paths, overrides = sort_words(words, ["source"])
+    if "source" not in paths:
+        raise ConfigError("ingest needs the folder to bring in", "weldgen ingest SRC")
+    return run_configured("ingest", common, paths, overrides, out=out, flags={"format": format})
+
+
+@command(app)
+def clean(common: Common, words: Words = None, out: Out = None) -> int:
+    """Find writing on photos and take it away.
+
+    weldgen clean [SRC=data/raw] [--out data/clean]
+    """
+    paths, overrides = sort_words(words, ["source"])
+    return run_configured("clean", common, paths, overrides, out=out)
+
+
+@command(app)
+def synth(
+    common: Common,
+    words: Words = None,
+    n: Annotated[int | None, typer.Option("--n", help="Number of images.")] = None,
+    out: Out = None,
+    generator: Annotated[str | None, typer.Option(help="auto, sdxl or render.")] = None,
+) -> int:
+    """Make synthetic welds.
+
+    weldgen synth [DATASET=data/clean] --n 10000 [--out data/synthetic]
+    """
+    paths, overrides = sort_words(words, ["dataset"])
+    return run_configured("synth", common, paths, overrides, out=out, flags={"n": n, "generator": generator})
+
+
+@command(app)
+def mix(
+    common: Common,
+    words: Words = None,
+    out: Out = None,
+    real_ratio: Annotated[float | None, typer.Option(help="Share of real photos among the training images.")] = None,
+) -> int:
+    """Mix real and synthetic images.
+
+    weldgen mix [REAL=data/clean] [SYNTHETIC=data/synthetic] [--out data/mixed] [--real-ratio 0.25]
+    """
+    paths, overrides = sort_words(words, ["real", "synthetic"])
+    return run_configured("mix", common, paths, overrides, out=out, flags={"real_ratio": real_ratio})
+
+
+@command(app)
+def train(common: Common, words: Words = None, out: Out = None) -> int:
+    """Train the classifier.
+
+    weldgen train [DATASET] [--out models/classifier]. Without DATASET it mixes data/clean and data/synthetic first.
+    """
+    from weldgen.project import mix_if_parts_exist
+    from weldgen.stages import describe
+
+    paths, overrides = sort_words(words, ["dataset"])
+    failed = False
+    if "dataset" not in paths:
+        mixed = mix_if_parts_exist(preset=common.config_name, flags=common.flags)
+        failed = bool(mixed and mixed.failures)
+        if mixed and not common.quiet:
+            for line in describe(mixed):
+                typer.echo(line)
+    code = run_configured("train", common, paths, overrides, out=out)
+    return EXIT_PARTIAL if failed else code
+
+
+@command(app)
+def evaluate(
+    common: Common,
+    words: Words = None,
+    data: Annotated[Path | None, typer.Option(help="Dataset to measure on.")] = None,
+    split: Annotated[str | None, typer.Option(help="train, val or test.")] = None,
+    out: Out = None,
+) -> int:
+    """Measure a model on real photos.
+
+    weldgen evaluate [MODEL=models/classifier] [--data DATASET] [--split test] [--out models/evaluation]
+    """
+    from weldgen.project import training_data
+
+    paths, overrides = sort_words(words, ["model"])
+    model = paths.get("model", Path("models/classifier"))
+    dataset = data or training_data(model)
+    return run_configured(
+        "evaluate", common, {"model": model, "dataset": dataset}, overrides, out=out, flags={"split": split}
+    )
+
+
+@command(app)
+def export(
+    common: Common,
+    words: Words = None,
+    out: Annotated[Path | None, typer.Option(help="The file to write.")] = None,
+    format: Annotated[str | None, typer.Option(help="onnx, openvino or tensorrt.")] = None,
+    precision: Annotated[str | None, typer.Option(help="fp32 or fp16.")] = None,
+) -> int:
+    """Write the file that ships.
+
+    weldgen export [MODEL=models/classifier] [--out models/export/classifier.onnx]
+    """
+    paths, overrides = sort_words(words, ["model"])
+    return run_configured("export", common, paths, overrides, out=out, flags={"format": format, "precision": precision})
