@@ -17,7 +17,7 @@ from weldgen.runtime import content_hash, file_hash, write_atomic
 RECEIPT_NAME = "stage.json"
 FAILURES_NAME = "failures.jsonl"
 # Do not change a result, so a different value is no reason to run again.
-_NOT_IN_KEY = {"jobs", "device"}
+_NOT_IN_KEY = {"jobs", "device", "logging"}
 # Versions worth knowing when a result cannot be reproduced.
 _LIBRARIES = ("torch", "torchvision", "timm", "diffusers", "onnxruntime", "openvino", "opencv-python-headless", "numpy")
 

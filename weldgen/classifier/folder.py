@@ -16,9 +16,10 @@ from weldgen.receipts import FAILURES_NAME, RECEIPT_NAME
 from weldgen.runtime import output_errors, remove_temporaries, write_atomic
 
 RUN_NAME = "run.json"
-TENSORBOARD = "tensorboard"
+TENSORBOARD, WANDB, MLFLOW = "tensorboard", "wandb", "mlflow"
 _OWN = (
-    RUN_NAME, RECEIPT_NAME, BEST, LAST, HISTORY, CARD_NAME, WEIGHTS_NAME, FAILURES_NAME, TENSORBOARD, "report.html",
+    RUN_NAME, RECEIPT_NAME, BEST, LAST, HISTORY, CARD_NAME, WEIGHTS_NAME, FAILURES_NAME, TENSORBOARD, WANDB, MLFLOW,
+    "report.html",
 )  # fmt: skip
 
 

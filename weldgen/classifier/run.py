@@ -13,14 +13,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 from weldgen.classifier.backbones import Backbone, create_backbone
 from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
-from weldgen.classifier.folder import TENSORBOARD
 from weldgen.classifier.keeper import BEST, LAST, Keeper
 from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet
+from weldgen.classifier.loggers import open_loggers
 from weldgen.classifier.losses import balanced_class_weights
 from weldgen.classifier.model_file import ModelCard, licences, save_model, trained_on
 from weldgen.classifier.module import ClassifierModule, Plan
@@ -171,7 +170,7 @@ def _trainer(out: Path, device: str, precision: str, plan: Plan, config: TrainCo
         precision=_PRECISIONS[precision],
         max_epochs=plan.epochs,
         gradient_clip_val=config.training.clip_norm or None,
-        logger=TensorBoardLogger(out, name=TENSORBOARD, version=""),
+        logger=open_loggers(out, config),
         callbacks=[keeper],
         log_every_n_steps=1,
         num_sanity_val_steps=0,

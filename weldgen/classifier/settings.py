@@ -76,6 +76,32 @@ class AugmentationSettings(Config):
     noise: float = Field(0.02, ge=0, lt=1, description="largest standard deviation of noise, as a share of white")
 
 
+class WandbSettings(Config):
+    """Weights & Biases, beside TensorBoard; needs `pip install 'weldgen[wandb]'`."""
+
+    enabled: bool = Field(False, description="also log to Weights & Biases")
+    project: str = Field("weldgen", min_length=1, description="project the run belongs to")
+    entity: str | None = Field(None, description="user or team; null: the account's own")
+    mode: Literal["offline", "online"] = Field(
+        "offline", description="offline: files that `wandb sync` sends later; online: sent at once"
+    )
+
+
+class MlflowSettings(Config):
+    """MLflow, beside TensorBoard; needs `pip install 'weldgen[mlflow]'`."""
+
+    enabled: bool = Field(False, description="also log to MLflow")
+    experiment: str = Field("weldgen", min_length=1, description="experiment the run belongs to")
+    tracking_uri: str | None = Field(None, description="server or database; null: mlflow.db in the model's folder")
+
+
+class LoggingSettings(Config):
+    """Where the training curves go besides TensorBoard; no part of the result."""
+
+    wandb: WandbSettings = WandbSettings()
+    mlflow: MlflowSettings = MlflowSettings()
+
+
 class TrainConfig(StageConfig):
     """Everything that `weldgen train` can be told."""
 
@@ -84,3 +110,4 @@ class TrainConfig(StageConfig):
     training: TrainingSettings = TrainingSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     split: SplitConfig = SplitConfig()
+    logging: LoggingSettings = LoggingSettings()
