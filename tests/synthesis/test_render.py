@@ -8,7 +8,8 @@ import pytest
 from weldgen.errors import ConfigError
 from weldgen.synthesis.render.bead import HEAT_COLOURS
 from weldgen.synthesis.render.defects import DEFECTS, IRREGULAR
-from weldgen.synthesis.render.markings import GLYPHS, INKS, SIGNS, TOOLS, Marking
+from weldgen.synthesis.render.glyphs import GLYPHS, SIGNS
+from weldgen.synthesis.render.markings import INKS, TOOLS, Marking
 from weldgen.synthesis.render.photos import render_photo, render_photo_with_masks
 from weldgen.synthesis.render.scene import render_scene
 from weldgen.synthesis.render.style import PHOTO, SYNTHETIC, sample_scene

@@ -1,4 +1,4 @@
-"""Handwriting on metal: marker, paint stick and ballpoint, drawn stroke by stroke with our own letter forms.
+"""Writing on metal: by hand, stencilled, printed and stamped, drawn stroke by stroke with our own letter forms.
 
 A marking is an overlay in display values (it is composed on the developed picture) with an exact mask: no pixel
 outside the mask differs from the picture without it.
@@ -13,28 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.synthesis.render.glyphs import GLYPHS, SIGNS
 from weldgen.synthesis.render.material import Canvas, RGBColour
-from weldgen.synthesis.render.noise import Plane, Rng, blur, fractal_noise, smoothstep, streaks
+from weldgen.synthesis.render.noise import Plane, Rng, blur, f32, fractal_noise, smoothstep, streaks
 
-# Strokes on a grid 6 wide and 9 high, y down; "~" draws a stroke as a curve.
-GLYPHS: dict[str, str] = {
-    "0": "~30 11 04 17 39 57 64 51 30 10", "1": "12 30 39", "2": "~02 10 40 61 53 26 09;09 69",
-    "3": "~01 20 50 62 44 24;~24 54 67 49 19 07", "4": "30 06 66;43 49", "5": "60 10 04;~04 33 55 67 49 19 08",
-    "6": "~51 20 04 07 29 48 66 44 24 06", "7": "00 60 29", "8": "~50 20 11 33 56 48 29 08 16 43 61 50",
-    "9": "~61 40 11 03 25 54 62;62 49", "A": "09 30 69;15 55", "B": "00 09;~00 40 52 44 04;~04 45 67 49 09",
-    "C": "~61 40 11 04 17 39 68", "D": "00 09;~00 40 64 49 09", "E": "60 00 09 69;04 44", "F": "60 00 09;04 44",
-    "G": "~61 40 11 04 17 39 58 65;65 35", "H": "00 09;60 69;04 64", "I": "30 39", "J": "~50 57 39 18 06",
-    "K": "00 09;60 05;23 69", "L": "00 09 69", "M": "09 00 35 60 69", "N": "09 00 69 60",
-    "O": "~30 11 04 17 39 57 64 51 30 10", "P": "00 09;~00 40 62 45 05", "Q": "~30 11 04 17 39 57 64 51 30;46 69",
-    "R": "00 09;~00 40 62 45 05;25 69", "S": "~61 40 11 13 34 56 48 29 08", "T": "00 60;30 39",
-    "U": "~00 06 29 49 66 60", "V": "00 39 60", "W": "00 19 34 59 60", "X": "00 69;60 09", "Y": "00 34 60;34 39",
-    "Z": "00 60 09 69", "-": "15 55", "/": "60 09", ".": "38 39", "#": "20 19;50 49;03 63;06 66", " ": "",
-    "(": "~40 22 27 49", ")": "~20 42 47 29",
-}  # fmt: skip
-# Signs, on the same grid; they are drawn larger than letters.
-SIGNS: dict[str, str] = {
-    "arrow": "05 65;43 65 47", "circle": "~30 11 04 17 39 57 64 51 30 20", "tick": "05 28 60", "cross": "00 69;60 09",
-}  # fmt: skip
 # Display RGB of the inks.
 INKS: dict[str, RGBColour] = {
     "black": (0.07, 0.07, 0.09), "white": (0.93, 0.93, 0.90), "yellow": (0.93, 0.80, 0.16),
@@ -53,19 +35,32 @@ class Tool:
         opacity: Low and high bound.
         dryness: 0 wet to 1 broken up by the metal's grain.
         inks: Colours that it comes in.
+        unsteadiness: 0 a machine to 1 a hand.
+        line: `full`; `bridged`, as a stencil leaves it; `dotted`, as a needle or an ink jet does.
+        relief: Pressed into the metal: seen by its shaded walls and not by its colour.
     """
 
     width: tuple[float, float]
     opacity: tuple[float, float]
     dryness: float
     inks: tuple[str, ...]
+    unsteadiness: float = 1.0
+    line: str = "full"
+    relief: bool = False
 
 
 TOOLS: dict[str, Tool] = {
     "marker": Tool((0.09, 0.16), (0.80, 0.97), 0.25, ("black", "black", "black", "blue", "red")),
     "paint": Tool((0.14, 0.22), (0.90, 1.00), 0.60, ("white", "white", "yellow", "yellow", "red", "blue")),
     "ballpoint": Tool((0.035, 0.055), (0.55, 0.85), 0.35, ("black", "blue", "blue", "red")),
+    "chalk": Tool((0.08, 0.16), (0.45, 0.85), 1.00, ("white", "white", "white", "yellow")),
+    "stencil": Tool((0.15, 0.22), (0.75, 0.98), 0.35, ("black", "black", "white", "red"), 0.05, "bridged"),
+    "print": Tool((0.10, 0.18), (0.85, 1.00), 0.05, ("black", "black", "black", "blue", "white"), 0.0),
+    "dots": Tool((0.09, 0.13), (0.80, 1.00), 0.10, ("black", "black", "white", "yellow"), 0.1, "dotted"),
+    "stamp": Tool((0.09, 0.15), (0.45, 0.80), 0.05, ("black",), 0.1, "full", True),
 }
+# The tools of a hand, of which there is most on a shop floor.
+HAND_TOOLS = ("marker", "paint", "ballpoint")
 
 
 @dataclass(frozen=True)
@@ -80,6 +75,8 @@ class Marking:
         angle_deg: Turn of the line of writing.
         tool: A key of `TOOLS`.
         ink: A key of `INKS`.
+        fade: 0 fresh to 1 gone.
+        smear: How far a sleeve dragged the wet ink, in letter heights.
     """
 
     text: str
@@ -89,6 +86,8 @@ class Marking:
     angle_deg: float
     tool: str
     ink: str
+    fade: float = 0.0
+    smear: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,11 +116,19 @@ def draw_markings(markings: Sequence[Marking], canvas: Canvas, rng: Rng) -> Over
         tool = TOOLS[marking.tool]
         size_px = marking.size * canvas.unit_px
         width_px = max(1.1, size_px * float(rng.uniform(*tool.width)))
-        line = _stroke_cover(_strokes(marking, size_px, canvas, rng), width_px, canvas)
+        paths = _strokes(marking, size_px, canvas, rng)
+        line = _stroke_cover(_broken(paths, tool.line, width_px), width_px, canvas)
         ink = _ink_alpha(line, tool, width_px, rng)
+        if marking.smear:
+            ink = _smeared(ink, marking.smear * size_px, rng)
+        ink = ink * np.float32(1 - marking.fade)
         tone = np.asarray(INKS[marking.ink], np.float32) * np.float32(rng.uniform(0.85, 1.05))
         grain = 1 + 0.06 * fractal_noise(rng, canvas.shape, 3 * width_px)[:, :, None]
-        colour += ink[:, :, None] * (tone * grain - colour)
+        if tool.relief:
+            ink, wall = _relief(line, ink, width_px, rng)
+            colour += ink[:, :, None] * (wall[:, :, None] - colour)
+        else:
+            colour += ink[:, :, None] * (tone * grain - colour)
         alpha = alpha + ink * (1 - alpha)
     safe = np.maximum(alpha, 1e-6)[:, :, None]
     return Overlay(np.clip(colour / safe, 0, 1), alpha)
@@ -148,14 +155,15 @@ def apply_overlay(picture: Plane, overlay: Overlay) -> Plane:
 
 def _strokes(marking: Marking, size_px: float, canvas: Canvas, rng: Rng) -> list[Plane]:
     """Pen paths of a marking in canvas pixels, (N, 2) each."""
-    slant, squeeze = float(rng.normal(0.10, 0.10)), float(rng.uniform(0.52, 0.75))
+    hand = TOOLS[marking.tool].unsteadiness
+    slant, squeeze = hand * float(rng.normal(0.10, 0.10)), float(rng.uniform(0.52, 0.75))
     signs = marking.text in SIGNS
     letters = [SIGNS[marking.text]] if signs else [GLYPHS[letter] for letter in marking.text]
     pen, paths = 0.0, []
     for letter in letters:
-        lift, grow = float(rng.normal(0, 0.05)), float(np.exp(rng.normal(0, 0.07)))
+        lift, grow = hand * float(rng.normal(0, 0.05)), float(np.exp(hand * rng.normal(0, 0.07)))
         for stroke in filter(None, letter.split(";")):
-            points = _path(stroke, 0.03, rng) * grow
+            points = _path(stroke, hand, rng) * grow
             points[:, 0] = points[:, 0] * squeeze + slant * (1 - points[:, 1]) + pen
             points[:, 1] += lift - 0.5
             paths.append(points)
@@ -166,13 +174,13 @@ def _strokes(marking: Marking, size_px: float, canvas: Canvas, rng: Rng) -> list
     return [points @ turn * size_px + origin for points in paths]
 
 
-def _path(stroke: str, jitter: float, rng: Rng) -> Plane:
+def _path(stroke: str, hand: float, rng: Rng) -> Plane:
     """One stroke of a glyph in letter heights, with the hand's unsteadiness, (N, 2)."""
     curved = stroke.startswith("~")
-    points = np.array([[int(p[0]) / 6, int(p[1]) / 9] for p in stroke.lstrip("~").split()], np.float64)
-    points += rng.normal(0, jitter, points.shape)
+    points = np.array([[int(p[0], 16) / 6, int(p[1], 16) / 9] for p in stroke.lstrip("~").split()], np.float64)
+    points += hand * rng.normal(0, 0.03, points.shape)
     if len(points) > 1:
-        points[-1] += (points[-1] - points[-2]) * rng.normal(0.03, 0.06)  # the pen overshoots
+        points[-1] += (points[-1] - points[-2]) * hand * rng.normal(0.03, 0.06)  # the pen overshoots
     if curved:
         for _ in range(3):  # Chaikin's corner cutting
             quarter = 0.75 * points[:-1] + 0.25 * points[1:]
@@ -182,8 +190,54 @@ def _path(stroke: str, jitter: float, rng: Rng) -> Plane:
         return points
     dense = np.linspace(0, len(points) - 1, 6 * (len(points) - 1) + 1)
     path = np.stack([np.interp(dense, np.arange(len(points)), points[:, axis]) for axis in (0, 1)], axis=1)
-    bend = rng.normal(0, 0.012, path.shape)
+    bend = hand * rng.normal(0, 0.012, path.shape)
     return path + np.cumsum(bend, axis=0) * 0.5
+
+
+def _broken(paths: Sequence[Plane], line: str, width_px: float) -> list[Plane]:
+    """The pen paths as a stencil with its bridges, or a row of dots, leaves them."""
+    if line == "full":
+        return list(paths)
+    pieces = []
+    for path in paths:
+        steps = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(path, axis=0).T))])
+        length = float(steps[-1])
+        if line == "dotted":
+            at = np.arange(0, length + 1, 1.5 * width_px)
+            dots = (np.array([[np.interp(s, steps, path[:, axis]) for axis in (0, 1)]]) for s in at)
+            pieces += [np.repeat(dot, 2, axis=0) for dot in dots]
+            continue
+        middle, gap = length / 2, 0.9 * width_px
+        for low, high in ((0.0, middle - gap), (middle + gap, length)):
+            if high > low:
+                at = np.linspace(low, high, 12)
+                pieces.append(np.stack([np.interp(at, steps, path[:, axis]) for axis in (0, 1)], axis=1))
+    return pieces
+
+
+def _smeared(ink: Plane, reach_px: float, rng: Rng) -> Plane:
+    """Ink with a veil that was dragged off it in one direction."""
+    taps = 8
+    angle = float(rng.uniform(0, 2 * np.pi))
+    veil = np.zeros_like(ink)
+    for step in range(1, taps + 1):
+        away = reach_px * step / taps
+        move = f32([[1, 0, away * np.cos(angle)], [0, 1, away * np.sin(angle)]])
+        moved = cv2.warpAffine(ink, move, ink.shape[::-1])
+        veil = np.maximum(veil, moved * np.float32(0.5 * (1 - step / (taps + 1))))
+    veil *= np.clip(0.7 + 0.3 * fractal_noise(rng, ink.shape, max(2.0, reach_px / 3)), 0, 1)
+    return np.maximum(ink, np.where(veil > _ALPHA_FLOOR, veil, 0)).astype(np.float32)
+
+
+def _relief(line: Plane, ink: Plane, width_px: float, rng: Rng) -> tuple[Plane, Plane]:
+    """Opacity and grey of characters pressed into metal: one wall in light, the other in shadow."""
+    depth = blur(line, 0.3 * width_px)
+    angle = float(rng.uniform(0, 2 * np.pi))
+    down, along = cv2.Sobel(depth, cv2.CV_32F, 0, 1), cv2.Sobel(depth, cv2.CV_32F, 1, 0)
+    slope = (along * np.float32(np.cos(angle)) + down * np.float32(np.sin(angle))) * np.float32(0.25 * width_px)
+    alpha = np.clip(np.abs(slope) + 0.25 * depth, 0, 1) * np.float32(ink.max(initial=0))
+    grey = np.where(slope > 0, 0.85, 0.12).astype(np.float32)
+    return np.where(alpha > _ALPHA_FLOOR, alpha, 0).astype(np.float32), grey
 
 
 def _stroke_cover(paths: Sequence[Plane], width_px: float, canvas: Canvas) -> Plane:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from weldgen.synthesis.render.bead import BeadSpec
+from weldgen.synthesis.render.glyphs import GLYPHS, SIGNS
 from weldgen.synthesis.render.light import CameraSpec
-from weldgen.synthesis.render.markings import GLYPHS, SIGNS, TOOLS, Marking
+from weldgen.synthesis.render.markings import HAND_TOOLS, TOOLS, Marking
 from weldgen.synthesis.render.noise import Rng
 
-_LETTERS = [glyph for glyph in GLYPHS if glyph.isalpha()]
+_LETTERS = [glyph for glyph in GLYPHS if glyph.isupper()]
 
 
 def sample_markings(rng: Rng, bead: BeadSpec, aspect: float, camera: CameraSpec) -> tuple[Marking, ...]:
@@ -22,7 +23,7 @@ def sample_markings(rng: Rng, bead: BeadSpec, aspect: float, camera: CameraSpec)
     turn = 180.0 if upside_down and rng.random() < 0.8 else 0.0
     for _ in range(int(rng.integers(1, 6))):
         if rng.random() < 0.15:  # another hand
-            tool = str(rng.choice(list(TOOLS)))
+            tool = str(rng.choice(HAND_TOOLS))
             ink = str(rng.choice(TOOLS[tool].inks))
         text = str(rng.choice(list(SIGNS))) if rng.random() < 0.16 else _sample_text(rng)
         size = float(rng.uniform(0.08, 0.17)) * (0.6 if tool == "ballpoint" else 1.0)
