@@ -24,9 +24,12 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
     for name in ("LAMA_MODEL", "MIGAN_MODEL"):
         monkeypatch.delenv(name, raising=False)
 
-    def refuse(self: socket.socket, address: object) -> None:
+    connect = socket.socket.connect
+
+    def refuse(self: socket.socket, address: tuple[str, int]) -> None:
         if self.family in (socket.AF_INET, socket.AF_INET6):
             raise AssertionError(f"a test tried to reach {address}")
+        connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
 

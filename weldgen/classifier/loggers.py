@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,13 @@ def open_loggers(out: Path, config: TrainConfig) -> list[Logger]:
     if config.logging.mlflow.enabled:
         loggers.append(_ready("mlflow", settings, _mlflow, out, config))
     return loggers
+
+
+def close_loggers(loggers: Sequence[Logger]) -> None:
+    """Write out what is still in memory; Weights & Biases keeps a run open until the process ends."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.experiment.finish()
 
 
 def _wandb(out: Path, config: TrainConfig) -> Logger:

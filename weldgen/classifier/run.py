@@ -19,7 +19,7 @@ from weldgen.classifier.backbones import Backbone, create_backbone
 from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
 from weldgen.classifier.keeper import BEST, LAST, Keeper
 from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet
-from weldgen.classifier.loggers import open_loggers
+from weldgen.classifier.loggers import close_loggers, open_loggers
 from weldgen.classifier.losses import balanced_class_weights
 from weldgen.classifier.model_file import ModelCard, licences, save_model, trained_on
 from weldgen.classifier.module import ClassifierModule, Plan
@@ -80,7 +80,10 @@ def fit(
             log.info("going on with the run that was interrupted")
         elif plan.pretrained:
             adapt_statistics(network.to(device), (images for images, _ in islice(loaders[0], _ADAPT_BATCHES)))
-        _fit(trainer, module, loaders, resume)
+        try:
+            _fit(trainer, module, loaders, resume)
+        finally:
+            close_loggers(trainer.loggers)
     best = torch.load(out / BEST, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
     temperature, fitted_on = _temperature(network, loaders[1], len(validation))

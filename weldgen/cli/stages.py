@@ -25,15 +25,21 @@ def init(common: Common, directory: Annotated[Path, typer.Argument(help="The new
 
 
 @command(app)
-def ingest(common: Common, words: Words = None, out: Out = None, format: str | None = None) -> int:
-    """Bring a folder of classes into the project.
+def ingest(
+    common: Common,
+    words: Words = None,
+    out: Out = None,
+    format: Annotated[str | None, typer.Option(help="auto, folder, yolo, coco or csv.")] = None,
+    mode: Annotated[str | None, typer.Option(help="presence: whole photos; crops: a photo of each box.")] = None,
+) -> int:
+    """Bring photos into the project: a folder of classes, or photos with YOLO, COCO or CSV annotations.
 
-    weldgen ingest SRC [--out data/raw]
+    weldgen ingest SRC [--out data/raw] [--format auto|folder|yolo|coco|csv] [--mode presence|crops]
     """
     paths, overrides = sort_words(words, ["source"])
     if "source" not in paths:
         raise ConfigError("ingest needs the folder to bring in", "weldgen ingest SRC")
-    return run_configured("ingest", common, paths, overrides, out=out, flags={"format": format})
+    return run_configured("ingest", common, paths, overrides, out=out, flags={"format": format, "mode": mode})
 
 
 @command(app)

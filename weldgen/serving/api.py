@@ -220,7 +220,7 @@ class _Metrics:
     def text(self) -> bytes:
         from prometheus_client import generate_latest
 
-        return generate_latest(self._registry)
+        return bytes(generate_latest(self._registry))
 
 
 class _Meter:
