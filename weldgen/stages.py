@@ -43,7 +43,7 @@ class Stage:
 STAGES: dict[str, Stage] = {
     "ingest": Stage(
         "weldgen.data.ingest", "ingest", "IngestConfig",
-        {"source": ""}, "data/raw", "bring a folder of classes into the project",
+        {"source": ""}, "data/raw", "bring class folders or annotated photos in",
     ),
     "clean": Stage(
         "weldgen.cleaning.clean", "clean", "CleanConfig",

@@ -22,16 +22,23 @@ def predict(
     model: Annotated[Path, typer.Argument(help="An exported .onnx file.")],
     paths: Annotated[list[Path], typer.Argument(help="Photos or folders.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the lines to this file.")] = None,
+    ray: Annotated[str | None, typer.Option(help="Work on a Ray cluster: its address, or `local`.")] = None,
 ) -> int:
     """Classify photos with an exported model.
 
     Prints one JSON object a line: file, label, score, probabilities, abstained.
     """
     from weldgen.runtime import write_atomic
+    from weldgen.serving.many import predict_on_ray
     from weldgen.serving.predict import predict_paths
 
+    device = common.device or "auto"
+    if ray is None:
+        records = predict_paths(model, paths, device=device)
+    else:
+        records = predict_on_ray(model, paths, address=None if ray == "local" else ray, device=device)
     lines, failed = [], 0
-    for record in predict_paths(model, paths, device=common.device or "auto"):
+    for record in records:
         failed += "error" in record
         line = json.dumps(record, ensure_ascii=False)
         if json_file is None:

@@ -10,6 +10,9 @@ import typer
 from weldgen.cli.frame import EXIT_PARTIAL, Common, Out, Words, app, command, run_configured, sort_words
 from weldgen.errors import ConfigError
 
+# Where photos from object storage are kept.
+INCOMING = Path("data/incoming")
+
 
 @command(app)
 def init(common: Common, directory: Annotated[Path, typer.Argument(help="The new project's folder.")] = Path()) -> int:
@@ -34,8 +37,12 @@ def ingest(
 ) -> int:
     """Bring photos into the project: a folder of classes, or photos with YOLO, COCO or CSV annotations.
 
-    weldgen ingest SRC [--out data/raw] [--format auto|folder|yolo|coco|csv] [--mode presence|crops]
+    weldgen ingest SRC [--out data/raw] [--format auto|folder|yolo|coco|csv] [--mode presence|crops]. SRC may be in
+    object storage: s3://bucket/photos.
     """
+    from weldgen.data.remote import fetch, is_remote
+
+    words = [str(fetch(word, INCOMING)) if is_remote(word) else word for word in words or ()]
     paths, overrides = sort_words(words, ["source"])
     if "source" not in paths:
         raise ConfigError("ingest needs the folder to bring in", "weldgen ingest SRC")

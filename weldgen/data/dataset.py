@@ -21,7 +21,7 @@ METADATA_NAME = "metadata.jsonl"
 SPLITS = ("train", "val", "test")
 ORIGINS = ("real", "synthetic")
 # Folder names that datasets of other tools use for the same split.
-_SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # Folders beside the classes that hold no class.
 SIDE_FOLDERS = ("masks", "annotations")
 
@@ -239,18 +239,19 @@ def _open_metadata(root: Path) -> Dataset:
 def _class_folders(root: Path) -> dict[str, list[tuple[Path, str]]]:
     """Label -> its folders with their split; classes lie in the root or in folders named like splits."""
     folders: dict[str, list[tuple[Path, str]]] = {}
-    top = _subfolders(root)
+    top = subfolders(root)
     if any(is_image_name(p) for p in root.iterdir() if p.is_file()):
         folders[""] = [(root, "")]
-    split_level = bool(top) and all(folder.name.lower() in _SPLIT_FOLDERS for folder in top)
+    split_level = bool(top) and all(folder.name.lower() in SPLIT_FOLDERS for folder in top)
     for folder in top:
-        split = _SPLIT_FOLDERS[folder.name.lower()] if split_level else ""
-        for class_folder in _subfolders(folder) if split_level else [folder]:
+        split = SPLIT_FOLDERS[folder.name.lower()] if split_level else ""
+        for class_folder in subfolders(folder) if split_level else [folder]:
             folders.setdefault(class_folder.name, []).append((class_folder, split))
     return folders
 
 
-def _subfolders(folder: Path) -> list[Path]:
+def subfolders(folder: Path) -> list[Path]:
+    """Folders that can be classes or splits, sorted; hidden ones, `masks` and `annotations` are left out."""
     return sorted(
         p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in SIDE_FOLDERS
     )

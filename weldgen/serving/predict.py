@@ -33,7 +33,12 @@ def predict_paths(model: Path, paths: Sequence[Path], *, device: str = "auto") -
         DataError: There is no such path, or a folder holds no photo.
     """
     classifier = WeldClassifierInference(model, device)
-    files = iter([file for path in paths for file in find_photos(path)])
+    yield from predict_files(classifier, [file for path in paths for file in find_photos(path)])
+
+
+def predict_files(classifier: WeldClassifierInference, photos: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """The records of `predict_paths` for single files."""
+    files = iter(photos)
     with ThreadPoolExecutor(cpu_count()) as pool:
         while chunk := list(islice(files, _CHUNK_PHOTOS)):
             images = list(pool.map(_read, chunk))
