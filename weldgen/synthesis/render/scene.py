@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.synthesis.render.bead import Bead, lay_bead, weld
-from weldgen.synthesis.render.defect import Mask
+from weldgen.synthesis.render.defect import DefectSpec, Mask
 from weldgen.synthesis.render.defects import DEFECTS, IRREGULAR, misshape
 from weldgen.synthesis.render.light import CameraSpec, develop, expose_sensor, shade, soften
 from weldgen.synthesis.render.markings import apply_overlay, draw_markings, warp_overlay
@@ -41,8 +41,7 @@ class Render:
 def render_scene(scene: WeldScene, width: int, height: int) -> Render:
     """Render a scene at a size in pixels; a portrait picture shows the weld upright."""
     matrix, canvas = _view(scene.camera, width, height)
-    material, masks = _build(scene, canvas)
-    radiance = shade(material, scene.light, canvas, stream(scene.seed, "light"))
+    radiance, masks = radiance_of(scene, canvas)
     developed = develop(radiance, scene.camera)
     picture = cv2.warpPerspective(developed, matrix, (width, height), flags=cv2.INTER_CUBIC)
     picture = soften(np.clip(picture, 0, 1), scene.camera, max(width, height))
@@ -54,14 +53,29 @@ def render_scene(scene: WeldScene, width: int, height: int) -> Render:
         picture, marking_mask = apply_overlay(picture, overlay), overlay.mask
     image = expose_sensor(picture, scene.camera, stream(scene.seed, "sensor"))
     seen = [cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_NEAREST) for mask in masks]
+    return Render(image, union_by_kind(scene.defects, seen), marking_mask, boxes_of(scene.defects, seen))
+
+
+def radiance_of(scene: WeldScene, canvas: Canvas) -> tuple[Plane, list[Mask]]:
+    """Light that leaves the welded plate, (H, W, 3) float32 linear, and a mask for each defect, on the canvas."""
+    material, masks = _build(scene, canvas)
+    return shade(material, scene.light, canvas, stream(scene.seed, "light")), masks
+
+
+def union_by_kind(defects: Sequence[DefectSpec], masks: Sequence[Mask]) -> dict[str, Mask]:
+    """Kind -> (H, W) uint8, 255 on any defect of it."""
     union: dict[str, Mask] = {}
-    for spec, mask in zip(scene.defects, seen, strict=True):
+    for spec, mask in zip(defects, masks, strict=True):
         union[spec.kind] = np.maximum(union.get(spec.kind, np.zeros_like(mask)), mask)
-    boxes = tuple(
+    return union
+
+
+def boxes_of(defects: Sequence[DefectSpec], masks: Sequence[Mask]) -> tuple[DefectBox, ...]:
+    """One box for each defect."""
+    return tuple(
         DefectBox(spec.kind, spec.severity, _box(mask), int(np.count_nonzero(mask)))
-        for spec, mask in zip(scene.defects, seen, strict=True)
+        for spec, mask in zip(defects, masks, strict=True)
     )
-    return Render(image, union, marking_mask, boxes)
 
 
 def _build(scene: WeldScene, canvas: Canvas) -> tuple[Material, list[Mask]]:
