@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,9 +44,14 @@ def test_what_it_makes(weld_dataset: Path, tmp_path: Path) -> None:
     assert made.counts() == {"bad_welds": 2, "crack": 2, "good_welds": 2}
     assert summary.counts["images"] == 6 and summary.details["generator"] == "render"
     assert "crack" in summary.notes[0]  # has no photo
-    shapes = {sample.width / sample.height for sample in Dataset.open(weld_dataset).samples}
+    photos = Dataset.open(weld_dataset)
+    shapes = {sample.width / sample.height for sample in photos.samples}
+    training = {sample.id: sample.label for sample in photos.select(split="train")}
     for sample in made.samples:
-        assert (sample.split, sample.origin, sample.parents) == ("train", "synthetic", ())
+        assert (sample.split, sample.origin) == ("train", "synthetic")
+        assert sample.extra["use"] in ("transplant", "palette") and set(sample.parents) <= set(training)
+        if sample.extra["use"] == "transplant":
+            assert [training[parent] for parent in sample.parents] == ["good_welds"]
         assert max(sample.width, sample.height) == 128
         assert min(abs(sample.width / sample.height - shape) for shape in shapes) < 0.02
         with Image.open(made.path(sample)) as image:
@@ -55,6 +61,18 @@ def test_what_it_makes(weld_dataset: Path, tmp_path: Path) -> None:
         mask = np.asarray(Image.open((tmp_path / "out/masks" / sample.file_name).with_suffix(".png")))
         assert set(np.unique(mask)) - {0} <= {MASK_VALUES[kind] for kind in kinds}
         assert mask.any() == bool(kinds)
+
+
+def test_photos_are_used_as_far_as_asked(weld_dataset: Path, tmp_path: Path) -> None:
+    def uses(name: str, **render: float) -> Counter[str]:
+        synth(weld_dataset, tmp_path / name, _config(n=12, render=render))
+        return Counter(sample.extra["use"] for sample in Dataset.open(tmp_path / name).samples)
+
+    assert uses("plain", transplant=0.0, palette=0.0) == {"": 12}
+    assert uses("all", transplant=1.0) == {"transplant": 12}
+    half = uses("half", transplant=0.5)
+    assert set(half) == {"transplant", "palette"} and 2 <= half["transplant"] <= 10
+    assert not any(sample.parents for sample in Dataset.open(tmp_path / "plain").samples)
 
 
 def test_number_of_jobs_does_not_matter(weld_dataset: Path, tmp_path: Path) -> None:

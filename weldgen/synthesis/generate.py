@@ -2,56 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Failure, Sample
-from weldgen.data.split import SplitConfig, decide_split, require_labels
+from weldgen.data.split import decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.errors import DataError
 from weldgen.receipts import Summary, finished, stage_key, write_receipt
-from weldgen.runtime import content_hash, derive_seed, resolve_jobs, track
-from weldgen.synthesis.gates import HASH_BYTES, GateConfig, KnownHashes, nearest_bits
-from weldgen.synthesis.generators import GENERATORS, choose_generator, describe_fallback
-from weldgen.synthesis.recipes import Recipe, resolve_recipes
-from weldgen.synthesis.requests import Request
+from weldgen.runtime import derive_seed, resolve_jobs, track
+from weldgen.synthesis.gates import HASH_BYTES, KnownHashes, nearest_bits
+from weldgen.synthesis.generators import (
+    RENDER,
+    SDXL,
+    GeneratorSettings,
+    choose_generator,
+    describe_fallback,
+)
+from weldgen.synthesis.plan import Planned, make_plan
+from weldgen.synthesis.recipes import resolve_recipes
+from weldgen.synthesis.requests import TRANSPLANT
 from weldgen.synthesis.sdxl import SdxlConfig, missing_parts
+from weldgen.synthesis.settings import SynthConfig
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
     from weldgen.synthesis.making import Outcome, Workers
-
-_DEFAULT_ASPECT = 1.5  # where there is no real photo
-_MAX_ASPECT = 4.0
-_MIN_SIDE_PX = 64
-_JPEG_SUFFIXES = (".jpg", ".jpeg")
-
-
-class SynthConfig(StageConfig):
-    """How many images, made how."""
-
-    n: int = Field(1000, ge=1, description="images in all, dealt out evenly over the classes")
-    generator: str = Field("auto", description="auto, render or sdxl; auto: sdxl where its weights and a GPU are here")
-    size_px: int = Field(512, ge=_MIN_SIDE_PX, le=4096, description="long side; shapes are those of the real photos")
-    annotations: str = Field(
-        "none", pattern="^(none|masks)$", description="none, or masks/<class>/*.png of the defects"
-    )
-    recipes: dict[str, str | Recipe] = Field(
-        default_factory=dict, description="class -> known recipe or one in full; most class names need none"
-    )
-    sdxl: SdxlConfig = SdxlConfig()
-    gates: GateConfig = GateConfig()
-    split: SplitConfig = SplitConfig()
 
 
 def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
@@ -84,7 +66,8 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
     require_labels(photos)
     photos = decide_split(photos.where(lambda sample: sample.origin == "real"), config.split, config.seed)
     recipes, unknown = resolve_recipes(photos.counts(), config.recipes)
-    plan = _plan(replace(photos, labels=tuple(recipes)), recipes, config)
+    settings = config.model_dump(mode="json", exclude=_not_in_key(config))
+    plan = make_plan(replace(photos, labels=tuple(recipes)), recipes, config, settings)
     samples, failures, made = _make_all(plan, photos, out, config)
     seconds = time.monotonic() - started
     rejected = Counter(reason for sample in samples for reason in sample.extra["rejected"])
@@ -114,65 +97,16 @@ def auto_generator(*, has_gpu: bool) -> str:
     return "sdxl" if has_gpu and not missing else describe_fallback(missing)
 
 
-@dataclass(frozen=True)
-class _Planned:
-    """An image to be made: its first request, its file and the key of its settings."""
-
-    request: Request
-    file_name: str
-    key: str
-
-
-def _plan(photos: Dataset, recipes: Mapping[str, Recipe], config: SynthConfig) -> list[_Planned]:
-    """Every image of the run; number i is of class i modulo the number of classes."""
-    train = photos.select(split="train")
-    shapes = [sample.width / sample.height for sample in train] or [_DEFAULT_ASPECT]
-    suffix = _suffix(train)
-    uses_photos = GENERATORS[config.generator].uses_photos
-    seeds = {label: [s for s in train if s.label == label] if uses_photos else [] for label in photos.labels}
-    settings = config.model_dump(mode="json", exclude=_not_in_key(config))
-    plan = []
-    for index in range(config.n):
-        label = photos.labels[index % len(photos.labels)]
-        photo = _deal(seeds[label], config.seed, "photo", index)
-        aspect = photo.width / photo.height if photo else _deal(shapes, config.seed, "shape", index)
-        width, height = _size(aspect or _DEFAULT_ASPECT, config.size_px)
-        path, parent = (photos.path(photo), photo.id) if photo else (None, "")
-        seed = derive_seed(config.seed, "synth", index, 0)
-        request = Request(index, 0, label, seed, width, height, recipes[label], path, parent)
-        matters = [settings, index, label, width, height, recipes[label].model_dump(mode="json"), parent, suffix]
-        file_name = f"{label}/{config.generator}_{index:06d}{suffix}"
-        plan.append(_Planned(request, file_name, content_hash(json.dumps(matters, sort_keys=True).encode())))
-    return plan
-
-
 def _not_in_key(config: SynthConfig) -> dict[str, Any]:
     """Settings that change no image, or that the request holds already."""
     excluded: dict[str, Any] = dict.fromkeys(("n", "jobs", "device", "recipes", "split", "size_px"), True)
-    excluded["sdxl"] = {"batch_size"} if config.generator == "sdxl" else True
+    excluded["sdxl"] = {"batch_size"} if config.generator == SDXL else True
+    excluded["render"] = {"transplant"} if config.generator == RENDER else True  # the request holds what it decided
     return excluded
 
 
-def _deal(choices: Sequence[Any], seed: int, purpose: str, index: int) -> Any:
-    """One of the choices by the image's number, or None where there is none."""
-    return choices[derive_seed(seed, purpose, index) % len(choices)] if choices else None
-
-
-def _size(aspect: float, long_px: int) -> tuple[int, int]:
-    """Width and height of a shape."""
-    aspect = min(max(aspect, 1 / _MAX_ASPECT), _MAX_ASPECT)
-    short_px = max(_MIN_SIDE_PX, round(long_px / max(aspect, 1 / aspect)))
-    return (long_px, short_px) if aspect >= 1 else (short_px, long_px)
-
-
-def _suffix(photos: Sequence[Sample]) -> str:
-    """The format of most photos, so that the format does not tell real from synthetic."""
-    jpegs = sum(sample.file_name.lower().endswith(_JPEG_SUFFIXES) for sample in photos)
-    return ".jpg" if 2 * jpegs >= len(photos) else ".png"
-
-
 def _make_all(
-    plan: Sequence[_Planned], photos: Dataset, out: Path, config: SynthConfig
+    plan: Sequence[Planned], photos: Dataset, out: Path, config: SynthConfig
 ) -> tuple[list[Sample], list[Failure], int]:
     """Make what is missing; returns all samples, the failures and how many were made now."""
     import numpy as np
@@ -181,9 +115,8 @@ def _make_all(
 
     held_out, failures = _held_out_hashes(photos)
     suffix = Path(plan[0].file_name).suffix
-    settings = MakeSettings(
-        config.generator, config.sdxl, config.device, config.gates, suffix, config.annotations == "masks", held_out
-    )
+    own = GeneratorSettings(config.render, config.sdxl, config.device)
+    settings = MakeSettings(config.generator, own, config.gates, suffix, config.annotations == "masks", held_out)
     keys = {planned.file_name: planned.key for planned in plan}
 
     def valid(record: Mapping[str, Any]) -> bool:
@@ -225,7 +158,9 @@ def _until_accepted(
     while not outcome.error:
         reason = outcome.rejected
         index = outcome.request.index
-        if not reason and known.nearest(index, outcome.hash) <= config.gates.duplicate_bits:
+        # views of one photo look alike and are meant to; only the same one twice is a copy
+        alike = 0 if outcome.request.use == TRANSPLANT else config.gates.duplicate_bits
+        if not reason and config.gates.duplicate_bits >= 0 and known.nearest(index, outcome.hash) <= alike:
             reason = "copy of another synthetic image"
         if not reason:
             break
@@ -242,7 +177,7 @@ def _until_accepted(
     return outcome, rejected
 
 
-def _sample(planned: _Planned, outcome: Outcome, rejected: Sequence[str], config: SynthConfig) -> Sample:
+def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], config: SynthConfig) -> Sample:
     request = outcome.request
     return Sample(
         file_name=planned.file_name,
@@ -256,6 +191,7 @@ def _sample(planned: _Planned, outcome: Outcome, rejected: Sequence[str], config
         height=request.height,
         extra={
             "generator": config.generator,
+            "use": request.use,
             "attempt": request.attempt,
             "rejected": list(rejected),
             "defects": list(outcome.defects),
@@ -268,7 +204,7 @@ def _sample(planned: _Planned, outcome: Outcome, rejected: Sequence[str], config
 
 def _licences(config: SynthConfig) -> dict[str, str]:
     """Third-party weights that had a hand in the images, with their licences."""
-    return config.sdxl.licences if config.generator == "sdxl" else {}
+    return config.sdxl.licences if config.generator == SDXL else {}
 
 
 def _held_out_hashes(photos: Dataset) -> tuple[npt.NDArray[np.uint8], list[Failure]]:

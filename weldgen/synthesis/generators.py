@@ -5,9 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from pydantic import Field
+
+from weldgen.config import Config
 from weldgen.errors import ConfigError
 from weldgen.synthesis.requests import Generator
 from weldgen.synthesis.sdxl import SdxlConfig, missing_parts
+
+
+class RenderConfig(Config):
+    """What the renderer makes of the training photos."""
+
+    transplant: float = Field(
+        0.5, ge=0, le=1, description="share of images that are a real photo of a sound weld with rendered defects in it"
+    )
+    palette: float = Field(
+        0.8, ge=0, le=1, description="how far the others take over the colours of the training photos; 0: not at all"
+    )
+
+
+@dataclass(frozen=True)
+class GeneratorSettings:
+    """The settings of all generators; each takes its own."""
+
+    render: RenderConfig
+    sdxl: SdxlConfig
+    device: str
 
 
 @dataclass(frozen=True)
@@ -15,31 +38,30 @@ class GeneratorKind:
     """A kind of generator.
 
     Attributes:
-        build: Makes one, given the sdxl settings and the device.
+        build: Makes one.
         parallel: Whether worker processes may each build their own.
-        uses_photos: Whether images start from real photos.
     """
 
-    build: Callable[[SdxlConfig, str], Generator]
+    build: Callable[[GeneratorSettings], Generator]
     parallel: bool
-    uses_photos: bool
 
 
-def _render(_config: SdxlConfig, _device: str) -> Generator:
+def _render(settings: GeneratorSettings) -> Generator:
     from weldgen.synthesis.render.generator import RenderGenerator
 
-    return RenderGenerator()
+    return RenderGenerator(settings.render.palette)
 
 
-def _sdxl(config: SdxlConfig, device: str) -> Generator:
+def _sdxl(settings: GeneratorSettings) -> Generator:
     from weldgen.synthesis.sdxl import SdxlGenerator
 
-    return SdxlGenerator(config, device)
+    return SdxlGenerator(settings.sdxl, settings.device)
 
 
+RENDER, SDXL = "render", "sdxl"
 GENERATORS: Mapping[str, GeneratorKind] = {
-    "render": GeneratorKind(_render, parallel=True, uses_photos=False),
-    "sdxl": GeneratorKind(_sdxl, parallel=False, uses_photos=True),
+    RENDER: GeneratorKind(_render, parallel=True),
+    SDXL: GeneratorKind(_sdxl, parallel=False),
 }
 
 

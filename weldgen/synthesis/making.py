@@ -20,10 +20,9 @@ import numpy.typing as npt
 from weldgen.data.images import encode_rgb
 from weldgen.errors import BackendError, DataError
 from weldgen.synthesis.gates import GateConfig, check_image, nearest_bits, picture_hash
-from weldgen.synthesis.generators import GENERATORS
+from weldgen.synthesis.generators import GENERATORS, GeneratorSettings
 from weldgen.synthesis.recipes import DEFECT_KINDS
 from weldgen.synthesis.requests import Generated, Generator, Request
-from weldgen.synthesis.sdxl import SdxlConfig
 
 # Value of a defect's pixels in a mask file.
 MASK_VALUES: Mapping[str, int] = {kind: number for number, kind in enumerate(DEFECT_KINDS, start=1)}
@@ -37,8 +36,7 @@ class MakeSettings:
 
     Attributes:
         generator: Key of `GENERATORS`.
-        sdxl: Settings of the diffusion model.
-        device: Where it runs.
+        own: Settings of the generators.
         gates: What an image must be.
         suffix: Format of the files.
         masks: Whether mask files are wanted.
@@ -46,8 +44,7 @@ class MakeSettings:
     """
 
     generator: str
-    sdxl: SdxlConfig
-    device: str
+    own: GeneratorSettings
     gates: GateConfig
     suffix: str
     masks: bool
@@ -116,8 +113,8 @@ class Workers:
     def _run_here(self, requests: Iterable[Request]) -> Iterator[Outcome]:
         settings = self._settings
         if self._generator is None:
-            self._generator = GENERATORS[settings.generator].build(settings.sdxl, settings.device)
-        size = 1 if GENERATORS[settings.generator].parallel else settings.sdxl.batch_size * _BATCHES_AT_ONCE
+            self._generator = GENERATORS[settings.generator].build(settings.own)
+        size = 1 if GENERATORS[settings.generator].parallel else settings.own.sdxl.batch_size * _BATCHES_AT_ONCE
         waiting = iter(requests)
         while batch := list(islice(waiting, size)):
             yield from make(self._generator, batch, settings)
@@ -177,7 +174,7 @@ def _start_worker(settings: MakeSettings) -> None:
     Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # one core for each worker
     _worker["settings"] = settings
-    _worker["generator"] = GENERATORS[settings.generator].build(settings.sdxl, settings.device)
+    _worker["generator"] = GENERATORS[settings.generator].build(settings.own)
 
 
 def _end_with_parent() -> None:

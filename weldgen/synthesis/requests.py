@@ -13,6 +13,7 @@ import numpy.typing as npt
 from weldgen.synthesis.recipes import Recipe
 
 RGB = npt.NDArray[np.uint8]
+SEED, TRANSPLANT, PALETTE = "seed", "transplant", "palette"
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Request:
         recipe: How the class looks.
         photo: Real training photo to start from, or None.
         parent: Its id, or empty.
+        use: What the photo is for: `seed` of a diffusion, `transplant` of defects into it, or its `palette`.
     """
 
     index: int
@@ -40,6 +42,7 @@ class Request:
     recipe: Recipe
     photo: Path | None = None
     parent: str = ""
+    use: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""What a run of `synth` is to make: an image's class, seed, size, and the photo it starts from, by its number alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from weldgen.data.dataset import Dataset, Sample
+from weldgen.runtime import content_hash, derive_seed
+from weldgen.synthesis.generators import SDXL
+from weldgen.synthesis.recipes import Recipe
+from weldgen.synthesis.requests import PALETTE, SEED, TRANSPLANT, Request
+from weldgen.synthesis.settings import MIN_SIDE_PX, SynthConfig
+
+_DEFAULT_ASPECT = 1.5  # where there is no real photo
+_MAX_ASPECT = 4.0
+_JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An image to be made: its first request, its file and the key of its settings."""
+
+    request: Request
+    file_name: str
+    key: str
+
+
+def make_plan(
+    photos: Dataset, recipes: Mapping[str, Recipe], config: SynthConfig, settings: Mapping[str, Any]
+) -> list[Planned]:
+    """Every image of the run; number i is of class i modulo the number of classes.
+
+    Args:
+        photos: Real photos; only those of the train split are used.
+        recipes: How each class looks.
+        config: Settings.
+        settings: Those of them that change an image.
+    """
+    train = photos.select(split="train")
+    shapes = [sample.width / sample.height for sample in train] or [_DEFAULT_ASPECT]
+    suffix = _suffix(train)
+    plan = []
+    for index in range(config.n):
+        label = photos.labels[index % len(photos.labels)]
+        photo, use = _photo_for(index, label, train, recipes, config)
+        own_shape = photo is not None and use != PALETTE
+        aspect = photo.width / photo.height if photo and own_shape else _deal(shapes, config.seed, "shape", index)
+        width, height = _size(aspect or _DEFAULT_ASPECT, config.size_px)
+        path, parent = (photos.path(photo), photo.id) if photo else (None, "")
+        seed = derive_seed(config.seed, "synth", index, 0)
+        request = Request(index, 0, label, seed, width, height, recipes[label], path, parent, use)
+        matters = [settings, index, label, width, height, recipes[label].model_dump(mode="json"), parent, use, suffix]
+        file_name = f"{label}/{config.generator}_{index:06d}{suffix}"
+        plan.append(Planned(request, file_name, content_hash(json.dumps(matters, sort_keys=True).encode())))
+    return plan
+
+
+def _photo_for(
+    index: int, label: str, train: Sequence[Sample], recipes: Mapping[str, Recipe], config: SynthConfig
+) -> tuple[Sample | None, str]:
+    """The training photo that an image starts from, and what it is for."""
+    if config.generator == SDXL:
+        return _deal([s for s in train if s.label == label], config.seed, "photo", index), SEED
+    sound = [s for s in train if s.label in recipes and not recipes[s.label].defects]
+    # Number `index` of its class, so that each class gets the same share
+    turn = derive_seed(config.seed, "use", index // len(recipes)) % 1000
+    if sound and turn < 1000 * config.render.transplant:
+        return _deal(sound, config.seed, "photo", index), TRANSPLANT
+    return (_deal(train, config.seed, "photo", index), PALETTE) if config.render.palette else (None, "")
+
+
+def _deal(choices: Sequence[Any], seed: int, purpose: str, index: int) -> Any:
+    """One of the choices by the image's number, or None where there is none."""
+    return choices[derive_seed(seed, purpose, index) % len(choices)] if choices else None
+
+
+def _size(aspect: float, long_px: int) -> tuple[int, int]:
+    """Width and height of a shape."""
+    aspect = min(max(aspect, 1 / _MAX_ASPECT), _MAX_ASPECT)
+    short_px = max(MIN_SIDE_PX, round(long_px / max(aspect, 1 / aspect)))
+    return (long_px, short_px) if aspect >= 1 else (short_px, long_px)
+
+
+def _suffix(photos: Sequence[Sample]) -> str:
+    """The format of most photos, so that the format does not tell real from synthetic."""
+    jpegs = sum(sample.file_name.lower().endswith(_JPEG_SUFFIXES) for sample in photos)
+    return ".jpg" if 2 * jpegs >= len(photos) else ".png"

@@ -1,0 +1,32 @@
+"""Settings of the synth stage; importing this loads no torch and no OpenCV."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from weldgen.config import StageConfig
+from weldgen.data.split import SplitConfig
+from weldgen.synthesis.gates import GateConfig
+from weldgen.synthesis.generators import RenderConfig
+from weldgen.synthesis.recipes import Recipe
+from weldgen.synthesis.sdxl import SdxlConfig
+
+MIN_SIDE_PX = 64
+
+
+class SynthConfig(StageConfig):
+    """How many images, made how."""
+
+    n: int = Field(1000, ge=1, description="images in all, dealt out evenly over the classes")
+    generator: str = Field("auto", description="auto, render or sdxl; auto: sdxl where its weights and a GPU are here")
+    size_px: int = Field(512, ge=MIN_SIDE_PX, le=4096, description="long side; shapes are those of the real photos")
+    annotations: str = Field(
+        "none", pattern="^(none|masks)$", description="none, or masks/<class>/*.png of the defects"
+    )
+    recipes: dict[str, str | Recipe] = Field(
+        default_factory=dict, description="class -> known recipe or one in full; most class names need none"
+    )
+    render: RenderConfig = RenderConfig()
+    sdxl: SdxlConfig = SdxlConfig()
+    gates: GateConfig = GateConfig()
+    split: SplitConfig = SplitConfig()
