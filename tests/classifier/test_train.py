@@ -177,8 +177,15 @@ def test_synthetic_images_train_and_never_validate(tmp_path, make_photos, tiny_c
 
 def test_few_images_get_more_epochs(tiny_config):
     config = tiny_config(training={"epochs": 3, "min_steps": 60, "batch_size": 8})
-    assert plan_run(17, config, pretrained=False).epochs == 20
-    assert plan_run(8000, config, pretrained=False).epochs == 3
+    assert plan_run(17, config, "cpu", pretrained=False).epochs == 20
+    assert plan_run(8000, config, "cuda", pretrained=False).epochs == 3
+
+
+@pytest.mark.parametrize(("device", "most", "epochs"), [("cpu", 600, 6), ("cpu", 0, 40), ("cuda", 600, 40)])
+def test_many_images_get_fewer_epochs_on_a_cpu(tiny_config, device, most, epochs):
+    config = tiny_config(training={"epochs": 40, "batch_size": 8, "cpu_max_steps": most})
+    assert plan_run(800, config, device, pretrained=False).epochs == epochs
+    assert plan_run(10**6, config, "cpu", pretrained=False).epochs >= 1
 
 
 def test_the_order_depends_on_seed_and_epoch_and_fills_its_batches():

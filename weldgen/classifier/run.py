@@ -65,7 +65,7 @@ def fit(
     backbone = create_backbone(config.model.backbone, config.model.weights, config.data.image_size)
     learning = freeze(backbone.model, config.model.freeze_stages)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), config.model, len(labels))
-    plan = plan_run(len(training), config, pretrained=bool(backbone.weights))
+    plan = plan_run(len(training), config, device, pretrained=bool(backbone.weights))
     weights = _draw_weights(training)
     module = ClassifierModule(
         network.to(memory_format=torch.channels_last), config.training, plan, _class_weights(training, weights, config)
@@ -111,10 +111,12 @@ def fit(
     )
 
 
-def plan_run(images: int, config: TrainConfig, *, pretrained: bool) -> Plan:
-    """Number of epochs: as configured, or as many as `min_steps` takes."""
+def plan_run(images: int, config: TrainConfig, device: str, *, pretrained: bool) -> Plan:
+    """Number of epochs: as configured, or as many as `min_steps` takes, or on a CPU as `cpu_max_steps` allows."""
     steps = -(-images // min(config.training.batch_size, images))
     epochs = max(config.training.epochs, -(-config.training.min_steps // steps))
+    if device == "cpu" and config.training.cpu_max_steps:
+        epochs = max(1, min(epochs, round(config.training.cpu_max_steps / steps)))
     return Plan(epochs, steps, config.seed, config.model.backbone_lr_ratio, pretrained)
 
 
@@ -227,6 +229,11 @@ def _notes(
         lines.append(
             f"few images: {plan.epochs} epochs instead of {config.training.epochs}, "
             f"to make {config.training.min_steps} steps (training.min_steps)"
+        )
+    if plan.epochs < config.training.epochs:
+        lines.append(
+            f"many images for a CPU: {plan.epochs} epochs instead of {config.training.epochs} (training.cpu_max_steps=0 "
+            "lifts the limit)"
         )
     if config.model.freeze_stages:
         lines.append(

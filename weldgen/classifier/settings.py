@@ -45,6 +45,9 @@ class TrainingSettings(Config):
 
     epochs: int = Field(40, ge=1, description="passes over the training images")
     min_steps: int = Field(150, ge=0, description="few images: more epochs, until so many optimisation steps are made")
+    cpu_max_steps: int = Field(
+        600, ge=0, description="on a CPU, many images: fewer epochs, so that no more steps are made; 0: any number"
+    )
     batch_size: int = Field(16, ge=1, description="images a step")
     lr: float = Field(1e-3, gt=0, description="peak learning rate of the head")
     weight_decay: float = Field(0.01, ge=0, description="AdamW's, not on biases and norms")
