@@ -232,8 +232,8 @@ def _notes(
         )
     if plan.epochs < config.training.epochs:
         lines.append(
-            f"many images for a CPU: {plan.epochs} epochs instead of {config.training.epochs} (training.cpu_max_steps=0 "
-            "lifts the limit)"
+            f"many images for a CPU: {plan.epochs} epochs instead of {config.training.epochs}; "
+            "training.cpu_max_steps=0 lifts the limit"
         )
     if config.model.freeze_stages:
         lines.append(
