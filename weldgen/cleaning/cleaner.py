@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from weldgen.cleaning.crops import fill_holes
 from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
+from weldgen.cleaning.ink import InkSegmenter
 from weldgen.cleaning.inpainters import Inpainter
-from weldgen.cleaning.mask import scaled_px, text_mask
+from weldgen.cleaning.mask import TextMask, scaled_px, text_mask
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.settings import InpaintConfig, MaskConfig
 
@@ -45,6 +46,7 @@ class Cleaner:
 
     Attributes:
         detectors: All of them look at each photo.
+        segmenter: The ink network.
         inpainter: Fills the holes.
         mask: How regions become holes.
         inpaint: How crops are cut and pasted.
@@ -52,6 +54,7 @@ class Cleaner:
     """
 
     detectors: Sequence[TextDetector]
+    segmenter: InkSegmenter
     inpainter: Inpainter
     mask: MaskConfig
     inpaint: InpaintConfig
@@ -59,13 +62,13 @@ class Cleaner:
 
     def clean(self, image: RGB) -> Cleaned:
         """Take the writing out of a photo, (H, W, 3) uint8 RGB."""
-        found = text_mask(image, detect_all(self.detectors, image), self.mask)
+        found = self._find(image)
         holes, regions, result = found.holes, list(found.regions), image
         if not holes.any():
             return Cleaned(image, holes, regions, 0)
         result = self._fill(image, holes)
         for attempt in range(self.verify_rounds + 1):
-            left = text_mask(result, detect_all(self.detectors, result), self.mask)
+            left = self._find(result)
             # a false alarm that was filled already and comes back would come back for ever
             wider = holes | dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
             if attempt == self.verify_rounds or not left.holes.any() or np.array_equal(wider, holes):
@@ -74,6 +77,9 @@ class Cleaner:
             regions += left.regions
             result = self._fill(image, holes)
         return Cleaned(result, holes, regions, 0)
+
+    def _find(self, image: RGB) -> TextMask:
+        return text_mask(image, detect_all(self.detectors, image), self.segmenter.segment(image), self.mask)
 
     def _fill(self, image: RGB, holes: Mask) -> RGB:
         context, feather = self.inpaint.context_px, self.inpaint.feather_px

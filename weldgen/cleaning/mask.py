@@ -1,4 +1,9 @@
-"""From regions of writing to holes: the strokes, what looks like them, and a margin around all of it."""
+"""From what the detectors and the ink network saw to holes: the strokes, and a margin that stops at edges.
+
+A region of a text detector counts where the ink network sees ink in it, or where two detectors agree on it; ink that
+lies in no region counts where there is enough of it. So neither a weld that looks like letters to a text detector nor
+a crack that looks like a stroke to the network makes a hole of its own.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +15,43 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.cleaning.detectors import TextRegion
-from weldgen.cleaning.ink import REFERENCE_SIDE_PX, Ink, strokes_in, to_lab
+from weldgen.cleaning.guard import guarded_growth
+from weldgen.cleaning.ink import InkMap
 from weldgen.cleaning.lookalikes import lookalikes
-from weldgen.cleaning.morphology import dilate
-from weldgen.cleaning.settings import EASYOCR, RAPIDOCR, MaskConfig
+from weldgen.cleaning.morphology import dilate, stroke_width
+from weldgen.cleaning.pen import pen_of, to_lab
+from weldgen.cleaning.settings import MaskConfig
+from weldgen.cleaning.stamps import ink_probability
 from weldgen.cleaning.surface import backdrop
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-# Strokes count as found where they cover a plausible share of the region and stand out from the metal.
-_SHARE = (0.02, 0.5)
-_MIN_SEPARATION = 2.6
-_MIN_LENGTH = 3.0
-# A region is believed as it is where its detector is this sure, or two agree on it; else its strokes must be clearer.
-_SURE = {EASYOCR: 0.88, RAPIDOCR: 0.8}
-_CLEAR = {EASYOCR: 0.5, RAPIDOCR: 0.65}
-_CLEAR_SEPARATION = 3.0
-_CLEAR_SHARE = 0.35
-_CLEAR_UNEVENNESS = 8.0
-_CLEAR_LENGTH = 14.0  # a single pore measures 2 to 9
-# Two detectors together; on the ripple of a weld their scores add up to 1.4.
-_AGREED_SCORES = 1.5
+# Lengths are given for photos of this long side; larger ones are judged at it.
+REFERENCE_SIDE_PX = 1500
+# Where the network is this sure there is ink; strokes reach as far as it is half as sure.
+_SURE, _LIKELY = 0.5, 0.25
+# In a region of a text detector less is enough.
+_SURE_IN_REGION, _LIKELY_IN_REGION = 0.35, 0.18
+# A region with this share of ink is writing.
+_MIN_INK_SHARE = 0.02
+# Two detectors that agree on a region in which there is no ink; on the ripple of a weld their scores add up to 1.4.
+_AGREED_SCORES = 1.6
 _SAME_REGION = 0.3
-# Strokes that look like the ink of other regions, found without a text detector.
+# Ink in no region: at least so much of it, in square pixels, and so clearly.
+_LONE_AREA_PX = 160
+_LONE_PROBABILITY = 0.62
+# and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
+_LONE_LENGTH = 2.5
+_LONE_WIDTH_PX = 50
+# Where the network is this sure there may be ink, which does not stop the margin.
+_DOUBT = 0.3
+# Strokes of a known pen count where the network is this sure on average.
+_INKLING = 0.12
+# Strokes this close together are one piece of writing.
+_GROUP_PX = 20
 INK = "ink"
-_INK_SCORE = 0.5
 # A larger share of the photo is a weld or the whole part, not writing.
 _MAX_BOX_SHARE = 0.06
 _MAX_REGION_SHARE = 0.4
@@ -57,43 +72,37 @@ class TextMask:
     regions: list[TextRegion]
 
 
-def text_mask(image: RGB, regions: Sequence[TextRegion], config: MaskConfig) -> TextMask:
-    """Holes that cover the writing in the given regions.
+def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: MaskConfig) -> TextMask:
+    """Holes that cover the writing.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        regions: What the detectors found, in pixels of `image`.
+        regions: What the text detectors found, in pixels of `image`.
+        ink: What the ink network saw.
         config: Mode and margin.
     """
     height, width = image.shape[:2]
-    if not regions:
-        return TextMask(np.zeros((height, width), bool), [])
     scale = min(1.0, REFERENCE_SIDE_PX / max(height, width))
     small = image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     small = np.asarray(small, dtype=np.uint8)
-    lab = to_lab(small)
-    believed = _believe(lab, regions, scale)
-    strokes = np.zeros(lab.shape[:2], bool)
-    boxes = strokes.copy()
-    for found in believed:
-        if _as_box(found, config.mode):
-            boxes |= found.inside
-        else:
-            strokes |= found.strokes
-    inks = [found.ink for found in believed if found.reliable]
-    found_regions = _unique([found.region for found in believed])
-    if config.ink and inks and config.mode != "box":
-        more = lookalikes(lab, inks, strokes)
-        strokes |= more
-        found_regions += _ink_regions(more, scale)
-    dark = backdrop(small, strokes | boxes)
+    seen = ink.resized((small.shape[0], small.shape[1]))
+    probability = ink_probability(small, seen, stamped=config.stamped)
+    strokes, boxes, believed = _believe(probability, regions, scale, config)
+    lone = np.zeros_like(strokes)
+    if config.ink and config.mode != "box":
+        lone = _lone_ink(probability, strokes | boxes)
+        lone |= _same_pens(small, strokes | lone, _suspicion(seen, believed, scale))
+        strokes |= lone
+    if not strokes.any() and not boxes.any():
+        return TextMask(np.zeros((height, width), bool), [])
+    doubtful = np.maximum(seen.ink, seen.stamped) > _DOUBT
+    grown = guarded_growth(small, strokes, doubtful, scaled_px(config.dilate_px, small.shape))
     # a box already reaches beyond the ink
-    grown = dilate(strokes, scaled_px(config.dilate_px, lab.shape)) | dilate(
-        boxes, scaled_px(config.dilate_px / 3, lab.shape)
-    )
+    grown |= dilate(boxes, scaled_px(config.dilate_px / 3, small.shape))
+    dark = backdrop(small, strokes | boxes)
     grown &= ~dilate(dark, _RIM_PX) | strokes
     holes = cv2.resize(grown.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    return TextMask(holes, found_regions if holes.any() else [])
+    return TextMask(holes, _unique(believed) + _ink_regions(lone, scale))
 
 
 def scaled_px(pixels: float, shape: Sequence[int]) -> int:
@@ -101,73 +110,104 @@ def scaled_px(pixels: float, shape: Sequence[int]) -> int:
     return round(pixels * max(shape[:2]) / REFERENCE_SIDE_PX)
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
-    region: TextRegion
-    inside: Mask
-    strokes: Mask
-    ink: Ink
-
-    @property
-    def sure(self) -> bool:
-        return self.region.score >= _SURE[self.region.source]
-
-    @property
-    def reliable(self) -> bool:
-        ink = self.ink
-        return _SHARE[0] <= ink.share <= _SHARE[1] and ink.separation >= _MIN_SEPARATION and ink.length >= _MIN_LENGTH
-
-    @property
-    def clear(self) -> bool:
-        ink = self.ink
-        return (
-            self.reliable
-            and ink.dark
-            and self.region.score >= _CLEAR[self.region.source]
-            and ink.separation >= _CLEAR_SEPARATION
-            and ink.share <= _CLEAR_SHARE
-            and ink.unevenness <= _CLEAR_UNEVENNESS
-            and (ink.coloured or ink.length >= _CLEAR_LENGTH)
-        )
+def _believe(
+    probability: Floats, regions: Sequence[TextRegion], scale: float, config: MaskConfig
+) -> tuple[Mask, Mask, list[TextRegion]]:
+    """Strokes in the regions that are writing, boxes of those whose strokes are unclear, and these regions."""
+    strokes, boxes = np.zeros(probability.shape, bool), np.zeros(probability.shape, bool)
+    believed = []
+    for region in regions:
+        inside = _filled(region, scale, probability.shape)
+        if inside.mean() > _MAX_REGION_SHARE:
+            continue
+        # strokes reach a little beyond the polygon of a detector
+        near = dilate(inside, round(0.15 * _height_px(region) * scale) + 2)
+        found = _hysteresis(np.where(near, probability, 0), _LIKELY_IN_REGION, _SURE_IN_REGION)
+        inked = found.sum() >= _MIN_INK_SHARE * inside.sum()
+        if not inked and (config.mode == "stroke" or not _agreed(region, regions) or inside.mean() > _MAX_BOX_SHARE):
+            continue
+        believed.append(region)
+        if config.mode == "box" or not inked:
+            boxes |= inside
+        else:
+            strokes |= found
+    return strokes, boxes, believed
 
 
-def _region_strokes(lab: Floats, region: TextRegion, scale: float) -> _Found:
-    """Strokes of one region, searched a little beyond its polygon, as full-size masks."""
-    shape, polygon = lab.shape[:2], region.polygon * scale
-    _, size, _ = cv2.minAreaRect(polygon)
-    height_px = max(4.0, min(size))
-    margin = round(0.35 * height_px) + 4
-    left, top = np.maximum(np.floor(polygon.min(axis=0)).astype(int) - 2 * margin, 0)
-    right, bottom = np.minimum(np.ceil(polygon.max(axis=0)).astype(int) + 2 * margin, shape[::-1])
-    window = np.s_[top:bottom, left:right]
-    box = np.zeros((bottom - top, right - left), np.uint8)
-    cv2.fillPoly(box, [np.round(polygon - [left, top]).astype(np.int32)], 1)
-    wide = dilate(box > 0, round(0.15 * height_px))
-    strokes, ink = strokes_in(lab[window], wide, height_px)
-    full_box, full_strokes = np.zeros(shape, bool), np.zeros(shape, bool)
-    full_box[window] = box > 0
-    full_strokes[window] = strokes
-    return _Found(region, full_box, full_strokes, ink)
+def _lone_ink(probability: Floats, known: Mask) -> Mask:
+    """Strokes that lie in no region: clear ones, and less clear ones beside known strokes."""
+    found = _hysteresis(probability, _LIKELY, _SURE) & ~known
+    side = max(probability.shape)
+    groups = dilate(found, round(0.008 * side)).astype(np.uint8)
+    near = dilate(known, round(0.02 * side))
+    count, labels = cv2.connectedComponents(groups, connectivity=8)
+    least = _LONE_AREA_PX * (side / REFERENCE_SIDE_PX) ** 2
+    result = np.zeros(found.shape, bool)
+    for index in range(1, count):
+        piece = found & (labels == index)
+        if (piece & near).any() or (piece.sum() >= least and _is_drawn(piece, probability)):
+            result |= piece
+    return result
 
 
-def _believe(lab: Floats, regions: Sequence[TextRegion], scale: float) -> list[_Found]:
-    """The regions that are writing.
+def _is_drawn(piece: Mask, probability: Floats) -> bool:
+    """Whether ink that lies alone is surely ink, and has the shape of a stroke."""
+    width = stroke_width(piece)
+    return bool(
+        probability[piece].mean() >= _LONE_PROBABILITY
+        and piece.sum() >= _LONE_LENGTH * width**2
+        and width <= scaled_px(_LONE_WIDTH_PX, piece.shape)
+    )
 
-    First those of which a detector is sure, on which two agree, or whose strokes are clear; then those that were
-    written with the pen of one of them.
+
+def _suspicion(seen: InkMap, believed: Sequence[TextRegion], scale: float) -> Floats:
+    """How likely a stroke of a known pen is at each pixel: what the network saw, and 1 in regions of writing."""
+    suspicion = np.maximum(seen.ink, seen.stamped)
+    for region in believed:
+        suspicion[_filled(region, scale, suspicion.shape)] = 1
+    return suspicion
+
+
+def _same_pens(image: RGB, strokes: Mask, probability: Floats) -> Mask:
+    """Strokes that look like those that were found, such as a lone `1` that might as well be a scratch.
+
+    The network must at least have an inkling of them: the crevices of a weld are as dark as a pen.
     """
-    found = [_region_strokes(lab, region, scale) for region in regions]
-    found = [f for f in found if f.inside.mean() <= _MAX_REGION_SHARE]
-    sure = [f for f in found if _agreed(f.region, regions) or f.sure or f.clear]
-    doubtful = [f for f in found if f not in sure]
-    pens = [f.ink for f in sure if f.reliable and f.ink.telling]
-    return sure + [f for f in doubtful if f.reliable and any(f.ink.same_pen(pen) for pen in pens)]
+    if not strokes.any():
+        return strokes
+    lab = to_lab(image)
+    groups = dilate(strokes, scaled_px(_GROUP_PX, strokes.shape)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
+    pens = []
+    for index in range(1, count):
+        left, top, width, height, _ = stats[index]
+        window = np.s_[top : top + height, left : left + width]
+        pen = pen_of(lab[window], strokes[window] & (labels[window] == index))
+        pens += [pen] if pen else []
+    found = lookalikes(lab, pens, strokes)
+    _, labels = cv2.connectedComponents(found.astype(np.uint8), connectivity=8)
+    total = np.bincount(labels.ravel(), weights=probability.ravel())
+    suspected = total >= _INKLING * np.bincount(labels.ravel())
+    suspected[0] = False
+    return np.asarray(suspected[labels])
 
 
-def _as_box(found: _Found, mode: str) -> bool:
-    if mode == "auto":
-        return not found.reliable and bool(found.inside.mean() <= _MAX_BOX_SHARE)
-    return mode == "box"
+def _hysteresis(values: Floats, low: float, high: float) -> Mask:
+    """Pixels above `low` that are connected to one above `high`."""
+    _, labels = cv2.connectedComponents((values > low).astype(np.uint8), connectivity=8)
+    strong = np.unique(labels[values > high])
+    return np.isin(labels, strong[strong > 0])
+
+
+def _filled(region: TextRegion, scale: float, shape: Sequence[int]) -> Mask:
+    filled = np.zeros(tuple(shape[:2]), np.uint8)
+    cv2.fillPoly(filled, [np.round(region.polygon * scale).astype(np.int32)], 1)
+    return np.asarray(filled > 0)
+
+
+def _height_px(region: TextRegion) -> float:
+    """Height of the writing: the short side of the region."""
+    return max(4.0, float(min(cv2.minAreaRect(region.polygon)[1])))
 
 
 def _unique(regions: Sequence[TextRegion]) -> list[TextRegion]:
@@ -181,14 +221,16 @@ def _unique(regions: Sequence[TextRegion]) -> list[TextRegion]:
 
 def _ink_regions(strokes: Mask, scale: float) -> list[TextRegion]:
     """Boxes around strokes that no detector found, one for each group of them, in pixels of the photo."""
-    groups = dilate(strokes, scaled_px(20, strokes.shape)).astype(np.uint8)
+    groups = dilate(strokes, scaled_px(_GROUP_PX, strokes.shape)).astype(np.uint8)
     count, labels = cv2.connectedComponents(groups, connectivity=8)
     regions = []
     for index in range(1, count):
         rows, columns = np.nonzero((labels == index) & strokes)
+        if len(rows) < _LONE_AREA_PX * (max(strokes.shape) / REFERENCE_SIDE_PX) ** 2:
+            continue  # the rest of a neighbour
         left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
         corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
-        regions.append(TextRegion(corners / scale, _INK_SCORE, INK))
+        regions.append(TextRegion(corners / scale, _LONE_PROBABILITY, INK))
     return regions
 
 

@@ -17,17 +17,12 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
     return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) <= radius_px)
 
 
-def shrunk(mask: Mask) -> Mask:
-    """The mask without its outermost pixels."""
-    return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0)
-
-
 def edge_distance(mask: Mask) -> Floats:
     """Distance of each pixel of a mask to the nearest pixel outside it, (H, W) float32; the image's rim is outside."""
     padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     return np.asarray(cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1], dtype=np.float32)
 
 
-def odd(value: float) -> int:
-    """The odd number at or above a whole even one, for kernel sizes."""
-    return int(value) // 2 * 2 + 1
+def stroke_width(strokes: Mask) -> float:
+    """Mean width in pixels of a band, from the distances to its edge, whose mean is a quarter of the width."""
+    return max(1.0, 4 * float(edge_distance(strokes)[strokes].mean()) - 2) if strokes.any() else 0.0

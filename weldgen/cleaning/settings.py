@@ -14,6 +14,7 @@ AUTO = "auto"
 # Names of the backends; everything else refers to these.
 EASYOCR, RAPIDOCR = "easyocr", "rapidocr"
 LAMA, MIGAN, TEXTURE, OPENCV, SIMPLE_LAMA = "lama", "migan", "texture", "opencv", "simple-lama"
+INK_WEIGHT = "ink"
 # Backend -> the weights it needs.
 DETECTOR_WEIGHTS = {EASYOCR: "craft", RAPIDOCR: "ppocr"}
 INPAINTER_WEIGHTS = {LAMA: "lama", MIGAN: "migan", TEXTURE: "", OPENCV: "", SIMPLE_LAMA: "lama"}
@@ -34,8 +35,15 @@ class DetectConfig(Config):
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16 is used only where the CPU has it")
 
 
+class InkConfig(Config):
+    """How the ink network looks at a photo."""
+
+    canvas_px: int = Field(1024, ge=256, le=4096, description="long side at which the network looks at a photo")
+    precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16 is used only where the CPU has it")
+
+
 class MaskConfig(Config):
-    """How regions become holes."""
+    """How regions and ink become holes."""
 
     mode: Literal["auto", "stroke", "box"] = Field(
         "auto",
@@ -44,7 +52,8 @@ class MaskConfig(Config):
     dilate_px: int = Field(
         24, ge=0, le=60, description="growth around the strokes on a photo of 1500 px long side; scaled with the photo"
     )
-    ink: bool = Field(True, description="also take strokes outside the regions that look like the ink inside them")
+    ink: bool = Field(True, description="also take ink that lies in no region of a text detector")
+    stamped: bool = Field(False, description="also remove characters that are stamped into the metal")
 
 
 class InpaintConfig(Config):

@@ -1,0 +1,267 @@
+"""Train the ink network of `weldgen clean` and write `ink.onnx`.
+
+A U-Net on ImageNet's EfficientNet-Lite0 (Apache-2.0) with two outputs, ink and stamped characters. See README.md beside
+this file for the data, the seed and what was measured.
+
+    python assets/ink/examples.py /tmp/welds
+    python assets/ink/train.py /tmp/welds --photos /path/to/photos --minutes 60
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from examples import CROP_PX, INK, STAMPED, UNJUDGED, Examples
+from torch import nn
+
+from weldgen.classifier.backbones import embedded_state
+
+SEED = 20
+CHANNELS = (16, 24, 40, 112, 320)
+HELD_OUT, HELD_OUT_CROPS = 32, 192
+WARM_UP_STEPS = 60
+LOG_MINUTES = 5.0
+_SMALL_TENSOR = 64  # biases and constants stay as they are
+
+
+class Up(nn.Module):
+    """Enlarge by two, join with the finer features, two convolutions."""
+
+    def __init__(self, coarse: int, fine: int, out: int) -> None:
+        super().__init__()
+        self.joined = nn.Sequential(
+            nn.Conv2d(coarse + fine, out, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True),
+            nn.Conv2d(out, out, 5, padding=2, groups=out, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True),
+            nn.Conv2d(out, out, 1, bias=False), nn.BatchNorm2d(out), nn.ReLU(inplace=True),
+        )  # fmt: skip
+
+    def forward(self, coarse: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
+        larger = F.interpolate(coarse, scale_factor=2.0, mode="bilinear", align_corners=False)
+        return self.joined(torch.cat([larger, fine], dim=1))
+
+
+class InkNet(nn.Module):
+    """(N, 3, H, W) in -1..1, H and W multiples of 32, to logits (N, 2, H, W) of ink and stamped characters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = timm.create_model("tf_efficientnet_lite0", features_only=True, out_indices=(0, 1, 2, 3, 4))
+        c = CHANNELS
+        self.up = nn.ModuleList([Up(c[4], c[3], 96), Up(96, c[2], 64), Up(64, c[1], 40), Up(40, c[0], 32)])
+        self.last = nn.Conv2d(32, 2, 3, padding=1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        features = self.encoder(image)
+        x = features[-1]
+        for up, fine in zip(self.up, reversed(features[:-1]), strict=True):
+            x = up(x, fine)
+        return F.interpolate(self.last(x), scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+class Shipped(nn.Module):
+    """The network as it ships: uint8 RGB (N, H, W, 3) to probabilities (N, 2, H, W)."""
+
+    def __init__(self, net: InkNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return torch.sigmoid(self.net(image.permute(0, 3, 1, 2).float() / 127.5 - 1))
+
+
+class Stream(torch.utils.data.IterableDataset):
+    """Examples from an index on, for one worker."""
+
+    def __init__(self, examples: Examples, first: int) -> None:
+        self.examples, self.first = examples, first
+
+    def __iter__(self):
+        index = self.first
+        while True:
+            image, target = self.examples.example(index)
+            yield torch.from_numpy(image), torch.from_numpy(target)
+            index += 1
+
+
+def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Binary cross-entropy, harder pixels weighing more, and soft Dice over the batch."""
+    judged = (target != UNJUDGED).float()[:, None]
+    truth = torch.stack([target == INK, target == STAMPED], dim=1).float()
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    focus = (1 - torch.exp(-entropy)).detach() ** 0.5 + 0.05
+    weight = judged * focus * torch.tensor([1.0, 0.5], device=logits.device)[None, :, None, None]
+    probability = torch.sigmoid(logits) * judged
+    shared = (probability * truth).sum(dim=(0, 2, 3))
+    dice = 1 - (2 * shared + 50) / (probability.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3)) + 50)
+    return 4 * (entropy * weight).mean() + 0.5 * (dice * torch.tensor([1.0, 0.4], device=logits.device)).sum()
+
+
+@torch.inference_mode()
+def measure(net: InkNet, held_out: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, float]:
+    """Pixel recall, precision and the share of plain crops' pixels that are called ink, on crops of held-out photos."""
+    net.eval()
+    hit = truth = called = alarm = plain = stamp_hit = stamp_truth = 0
+    for images, targets in held_out:
+        found = torch.sigmoid(net(prepared(images))) > 0.5
+        ink, judged = found[:, 0], targets != UNJUDGED
+        hit += int((ink & (targets == INK)).sum())
+        truth += int((targets == INK).sum())
+        called += int((ink & judged).sum())
+        stamp_hit += int((found[:, 1] & (targets == STAMPED)).sum())
+        stamp_truth += int((targets == STAMPED).sum())
+        empty = (targets == 0).flatten(1).all(dim=1)
+        alarm += int(ink[empty].sum())
+        plain += int(empty.sum()) * targets[0].numel()
+    net.train()
+    return {
+        "ink_recall": hit / max(1, truth), "ink_precision": hit / max(1, called),
+        "false_alarm_share": alarm / max(1, plain), "stamped_recall": stamp_hit / max(1, stamp_truth),
+    }  # fmt: skip
+
+
+def prepared(images: torch.Tensor) -> torch.Tensor:
+    """uint8 (N, H, W, 3) to -1..1 (N, 3, H, W), as EfficientNet-Lite expects it."""
+    return (images.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def export(net: InkNet, path: Path) -> None:
+    """Write the network with fp16 weights behind casts to fp32: small, and the same on every runtime."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    axes = {0: "photos", 1: "height", 2: "width"}
+    example = torch.zeros((1, CROP_PX, CROP_PX, 3), dtype=torch.uint8)
+    buffer = io.BytesIO()
+    # The exporter by torch.export takes minutes to prove that the enlarged features fit the finer ones.
+    torch.onnx.export(
+        Shipped(net).eval(), (example,), buffer, dynamo=False, opset_version=17,
+        input_names=["image"], output_names=["probability"], dynamic_axes={"image": axes},
+    )  # fmt: skip
+    model = onnx.load_from_string(buffer.getvalue())
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) > _SMALL_TENSOR:
+            name = tensor.name
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_half"))
+            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
+    for index, node in enumerate(casts):
+        model.graph.node.insert(index, node)
+    onnx.checker.check_model(model)
+    path.write_bytes(model.SerializeToString())
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backgrounds", type=Path, help="folder that examples.py filled")
+    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photos without writing")
+    parser.add_argument("--photo-share", type=float, default=0.25)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
+    parser.add_argument("--first", type=int, default=0, help="index of the first example")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
+    return parser.parse_args()
+
+
+def supply_and_judge(asked: argparse.Namespace) -> tuple[Stream, list[tuple[torch.Tensor, torch.Tensor]]]:
+    """Endless training examples, and fixed crops of rendered welds that are in none of them."""
+    rendered = sorted(asked.backgrounds.glob("*.jpg"))
+    photos = [file for folder in asked.photos for file in sorted(folder.rglob("*.jpg"))]
+    kept, train = rendered[:HELD_OUT], rendered[HELD_OUT:]
+    weights = [(1 - asked.photo_share * bool(photos)) / len(train)] * len(train)
+    weights += [asked.photo_share / max(1, len(photos))] * len(photos)
+    judge = Examples(kept, [1] * len(kept), SEED + 1)
+    crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
+    held_out = [
+        (torch.from_numpy(np.stack([a for a, _ in part])), torch.from_numpy(np.stack([b for _, b in part])))
+        for part in (crops[at : at + 16] for at in range(0, len(crops), 16))
+    ]
+    return Stream(Examples([*train, *photos], weights, SEED), asked.first), held_out
+
+
+def start(resume: Path | None) -> InkNet:
+    """The network with ImageNet's encoder, or as a checkpoint holds it."""
+    net = InkNet()
+    if resume:
+        net.load_state_dict(torch.load(resume, weights_only=True))
+    else:
+        missing = net.encoder.load_state_dict(embedded_state(), strict=False).missing_keys
+        if missing:
+            raise SystemExit(f"the ImageNet weights lack {missing}")
+    return net.to(memory_format=torch.channels_last)
+
+
+def main() -> None:
+    """Train for so many minutes, then export."""
+    asked = parse()
+    torch.manual_seed(SEED)
+    supply, held_out = supply_and_judge(asked)
+    net = start(asked.resume)
+    parts = [
+        {"params": list(net.encoder.parameters()), "lr": 0.35 * asked.rate},
+        {"params": [p for n, p in net.named_parameters() if not n.startswith("encoder.")], "lr": asked.rate},
+    ]
+    optimiser = torch.optim.AdamW(parts, weight_decay=0.01)
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    loader = iter(torch.utils.data.DataLoader(supply, asked.batch, num_workers=1, prefetch_factor=4))
+    log = Log(asked.out / "log.jsonl")
+    while log.minutes < asked.minutes:
+        warm = min(1.0, (log.step + 1) / WARM_UP_STEPS)
+        factor = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * log.minutes / asked.minutes)))
+        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
+        images, targets = next(loader)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = net(prepared(images))
+        loss = loss_of(logits.float(), targets)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        optimiser.step()
+        if log.take(loss.item()):
+            log.write(measure(net, held_out))
+            torch.save(net.state_dict(), asked.backgrounds / "ink.pt")
+    log.write(measure(net, held_out))
+    torch.save(net.state_dict(), asked.backgrounds / "ink.pt")
+    export(net, asked.out / "ink.onnx")
+
+
+class Log:
+    """The training log, a JSON object every five minutes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._begun, self._next = path, time.monotonic(), LOG_MINUTES
+        self.step, self._sum, self._seen = 0, 0.0, 0
+
+    @property
+    def minutes(self) -> float:
+        """Since the start."""
+        return (time.monotonic() - self._begun) / 60
+
+    def take(self, loss: float) -> bool:
+        """Count a step; whether it is time for a line."""
+        self.step, self._sum, self._seen = self.step + 1, self._sum + loss, self._seen + 1
+        return self.minutes > self._next
+
+    def write(self, measured: dict[str, float]) -> None:
+        """Append a line."""
+        line = {"minutes": round(self.minutes, 1), "step": self.step, "loss": round(self._sum / max(1, self._seen), 4)}
+        line |= {name: round(value, 4) for name, value in measured.items()}
+        with self._path.open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+        self._next, self._sum, self._seen = self._next + LOG_MINUTES, 0.0, 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""The models of a comparison: a mix, a training and an evaluation for each value and seed, by the stages themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from weldgen.classifier.evaluate import PREDICTIONS, EvaluateConfig, evaluate
+from weldgen.classifier.sweep import CompareConfig, Variant, parse_sweep
+from weldgen.classifier.train import train
+from weldgen.data.dataset import Dataset, Failure
+from weldgen.data.mix import mix
+from weldgen.errors import BackendError, DataError, OutputError, WeldgenError
+from weldgen.receipts import Summary
+from weldgen.runtime import content_hash, log
+
+if TYPE_CHECKING:
+    from weldgen.classifier.comparison import Comparison
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model that was trained and evaluated.
+
+    Attributes:
+        variant: Its value and settings.
+        seed: Of its training.
+        trained: What the training said.
+        evaluated: What the evaluation said.
+        right: Whether it was right, by test photo.
+        parameters: Of its network.
+    """
+
+    variant: Variant
+    seed: int
+    trained: Summary
+    evaluated: Summary
+    right: Mapping[str, bool]
+    parameters: int
+
+
+class Attempts:
+    """Runs what may fail for one value and not for the others, and keeps the reasons.
+
+    Attributes:
+        failures: What failed, with the reason.
+        errors: The errors in the same order, without their tracebacks: those would keep a model's memory.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[Failure] = []
+        self.errors: list[WeldgenError] = []
+
+    def run(self, name: str, function: Callable[[], T]) -> T | None:
+        """The function's result, or None where it failed.
+
+        Raises:
+            OutputError: A full disk is full for all values.
+        """
+        try:
+            return function()
+        except OutputError:
+            raise
+        except WeldgenError as error:
+            kept = type(error)(error.message, error.hint)
+        except (MemoryError, RuntimeError) as error:  # torch reports a full device as RuntimeError
+            hint = "lower training.batch_size or data.image_size" if "memory" in repr(error).lower() else ""
+            kept = BackendError(f"{type(error).__name__}: {error}", hint)
+        log.warning("%s failed: %s", name, kept.message)
+        self.failures.append(Failure(name, kept.message))
+        self.errors.append(kept)
+        return None
+
+
+def mix_all(
+    variants: Sequence[Variant], parts: tuple[Path, Path], out: Path, sweep: str, attempts: Attempts
+) -> dict[str, Path]:
+    """Value -> its mix; one for all where the training differs and not the mix."""
+    key, _ = parse_sweep(sweep)
+    mixes = {}
+    for variant in variants:
+        folder = (variant_folder(out, key, variant.value) if key.startswith("mix.") else out) / "mixed"
+        if attempts.run(f"{key}={variant.value}", partial(mix, *parts, folder, variant.mix)):
+            mixes[variant.value] = folder
+    return mixes
+
+
+def require_test_photos(mixes: Mapping[str, Path], attempts: Attempts) -> Path:
+    """A mix to measure on; all have the same test photos, because the split knows nothing of the synthetic images.
+
+    Raises:
+        DataError: There is no test photo.
+        WeldgenError: No mix could be made; the first one's error.
+    """
+    if not mixes:
+        raise attempts.errors[0]
+    reference = next(iter(mixes.values()))
+    dataset = Dataset.open(reference)
+    if not dataset.select(split="test", origin="real"):
+        counts = ", ".join(f"{name} {len(dataset.select(split=name, origin='real'))}" for name in ("train", "val"))
+        raise DataError(
+            f"there is no real test photo to compare on; real photos: {counts}",
+            "add photos (a class needs three that are no copies of each other), or set mix.split.test above 0",
+        )
+    return reference
+
+
+def train_all(
+    variants: Sequence[Variant],
+    mixes: Mapping[str, Path],
+    reference: Path,
+    out: Path,
+    config: CompareConfig,
+    attempts: Attempts,
+) -> list[Run]:
+    """Train and evaluate every value with every seed; what was done before is taken over.
+
+    Raises:
+        WeldgenError: All failed; the first one's error.
+    """
+    key, _ = parse_sweep(config.sweep)
+    plan = [(v, config.train.seed + k) for v in variants if v.value in mixes for k in range(config.repeats)]
+    runs = []
+    for number, (variant, seed) in enumerate(plan, start=1):
+        name = f"{key}={variant.value}/seed{seed}"
+        log.info("compare: model %d of %d, %s", number, len(plan), name)
+        folder = variant_folder(out, key, variant.value) / f"seed{seed}"
+        data = (mixes[variant.value], reference)
+        run = attempts.run(name, partial(_train_one, variant, seed, data, folder, config))
+        if run:
+            runs.append(run)
+    if not runs:
+        raise attempts.errors[0]
+    return runs
+
+
+def _train_one(variant: Variant, seed: int, data: tuple[Path, Path], folder: Path, config: CompareConfig) -> Run:
+    """Train and evaluate one model; `data` is its mix and the dataset whose test photos count."""
+    from weldgen.classifier.model_file import load_model
+
+    mixed, reference = data
+    trained = train(mixed, folder / "model", variant.train.model_copy(update={"seed": seed}))
+    measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs)
+    evaluated = evaluate(folder / "model", reference, folder / "evaluation", measured)
+    lines = (folder / "evaluation" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
+    right = {line["file"]: line["label"] == line["predicted"] for line in map(json.loads, lines)}
+    network, _ = load_model(folder / "model")
+    parameters = sum(weight.numel() for weight in network.parameters())
+    return Run(variant, seed, trained, evaluated, right, parameters)
+
+
+def compare_runs(runs: Sequence[Run], reference: Path, config: CompareConfig) -> Comparison:
+    """Put the runs of each value together: a photo's answer is the share of the runs that were right."""
+    import numpy as np
+
+    from weldgen.classifier.comparison import Comparison, Entry
+    from weldgen.classifier.paired import Answers
+
+    key, _ = parse_sweep(config.sweep)
+    files = list(runs[0].right)
+    samples = {sample.file_name: sample for sample in Dataset.open(reference).samples}
+    entries, right = [], []
+    for value in dict.fromkeys(run.variant.value for run in runs):
+        own = [run for run in runs if run.variant.value == value]
+        right.append(np.mean([[run.right[file] for file in files] for run in own], axis=0))
+        details = [run.trained.details for run in own]
+        entries.append(
+            Entry(
+                value,
+                tuple(run.seed for run in own),
+                tuple(float(run.evaluated.details["balanced_accuracy"]) for run in own),
+                own[0].trained.counts["real"],
+                own[0].trained.counts["synthetic"],
+                float(np.mean([detail["epochs"] for detail in details])),
+                float(np.mean([detail["training_seconds"] for detail in details])),
+                own[0].parameters,
+            )
+        )
+    answers = Answers.of([samples[file].label for file in files], [samples[file].group for file in files], right)
+    return Comparison.of(key, entries, answers, config.resamples, config.seed)
+
+
+def variant_folder(out: Path, key: str, value: str) -> Path:
+    """Folder of one value; characters that a file name may not have are replaced."""
+    plain = re.sub(r"[^\w.+-]", "_", value)
+    return out / f"{key}={plain if plain == value else f'{plain}-{content_hash(value.encode())[:6]}'}"
