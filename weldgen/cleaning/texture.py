@@ -37,6 +37,8 @@ _FEATURE_COST = 1.0
 # Cost of a place whose lightness, and whose hue, is another than around the piece: a weld is no plate.
 _TONE_COST = 0.5
 _HUE_COST = 5.0
+# Cost of a place that is all of another kind, as a weld is beside a plate.
+_FOREIGN_COST = 6000.0
 # A rim's pixel whose grain (in grey levels) or lightness is further than this from the rim's median is something else.
 _GRAIN_SIGMA_PX = 4.0
 _GRAIN_RATIO, _GRAIN_MARGIN = 1.8, 4.0
@@ -149,11 +151,14 @@ class _Filling:
         around = self._around(piece)
         if not around.any():
             return rim
+        return np.asarray(rim & ~self._strange(around)[piece.window], dtype=bool)
+
+    def _strange(self, around: Mask) -> Mask:
+        """What is coarser, lighter or darker than the metal around a piece, (H, W) bool."""
         tone = self.shading.mean(axis=2)
         coarser = self.grain > _GRAIN_RATIO * np.median(self.grain[around]) + _GRAIN_MARGIN
         lighter = np.abs(tone - np.median(tone[around])) > _TONE_MARGIN
-        strange = (self.usable & (coarser | lighter))[piece.window]
-        return np.asarray(rim & ~strange, dtype=bool)
+        return np.asarray(self.usable & (coarser | lighter), dtype=bool)
 
     def _best_place(self, piece: Piece) -> tuple[int, int] | None:
         """Shift (down, right) of the place whose surroundings fit the piece's rim best, or None."""
@@ -196,7 +201,10 @@ class _Filling:
         # the median: where a hole touches the weld, most of its rim is still plate
         usual = np.median(self.colour[around], axis=0)
         colour = mean((self.colour**2).sum(axis=2) - 2 * self.colour @ usual) + float(usual @ usual)
-        return np.asarray(_ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features + colour, np.float32)
+        strange = self._strange(around)
+        foreign = np.maximum(0, mean(strange) - float(strange[around].mean()))
+        cost = _ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features + colour
+        return np.asarray(cost + _FOREIGN_COST * foreign, np.float32)
 
     def _copy(self, piece: Piece, down: int, right: int) -> None:
         """Copy a piece and its overlap with what is filled already, its shading bent to meet the rim."""
