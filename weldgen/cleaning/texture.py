@@ -202,7 +202,7 @@ class _Filling:
         usual = np.median(self.colour[around], axis=0)
         colour = mean((self.colour**2).sum(axis=2) - 2 * self.colour @ usual) + float(usual @ usual)
         strange = self._strange(around)
-        foreign = np.maximum(0, mean(strange) - float(strange[around].mean()))
+        foreign = np.maximum(0, mean(strange.astype(np.float32)) - float(strange[around].mean()))
         cost = _ACTIVITY_COST * (activity - expected) ** 2 + _FEATURE_COST * features + colour
         return np.asarray(cost + _FOREIGN_COST * foreign, np.float32)
 
