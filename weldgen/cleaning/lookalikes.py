@@ -12,26 +12,26 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from weldgen.cleaning.morphology import dilate, edge_distance
-from weldgen.cleaning.pen import Floats, Mask, Pen, band_width, contrast_map, kernel_for
+from weldgen.cleaning.morphology import band_width, dilate, edge_distance
+from weldgen.cleaning.pen import Floats, Mask, Pen, contrast_map, kernel_for
 
 # More of it means that the metal itself looks like the ink.
 _MAX_SHARE = 0.02
 
 
-def lookalikes(lab: Floats, inks: Sequence[Pen], known: Mask) -> Mask:
+def lookalikes(lab: Floats, pens: Sequence[Pen], known: Mask) -> Mask:
     """Strokes anywhere in the image that look like one of the pens.
 
     Args:
         lab: Whole image, (H, W, 3) float32.
-        inks: Pens that were seen in regions.
+        pens: Pens that were seen in regions.
         known: Strokes found there; what lies near them is judged less strictly.
 
     Returns:
         (H, W) bool, `known` not included.
     """
     result = np.zeros(known.shape, bool)
-    for ink in _distinct([ink for ink in inks if ink.telling]):
+    for ink in _distinct([pen for pen in pens if pen.telling]):
         contrast = contrast_map(lab, kernel_for(ink.width_px), dark=ink.dark)
         distance = np.sqrt(((lab - ink.lab) ** 2 * np.array([0.5, 2.0, 2.0], np.float32)).sum(axis=2))
         alike = (distance < 0.35 * ink.contrast + 4) & (contrast > 0.55 * ink.contrast)
@@ -106,10 +106,10 @@ def _is_stroke(lab: Floats, piece: Mask, distance: Floats, ink: Pen, limits: _Li
     return outline <= limits.outline and sharpness >= limits.sharpness and metal >= limits.metal
 
 
-def _distinct(inks: Sequence[Pen]) -> list[Pen]:
+def _distinct(pens: Sequence[Pen]) -> list[Pen]:
     """Pens that differ in colour, polarity or width; of each the one that stands out most."""
     kept: list[Pen] = []
-    for ink in sorted(inks, key=lambda ink: -ink.separation):
+    for ink in sorted(pens, key=lambda ink: -ink.separation):
         if not any(ink.same_pen(other) for other in kept):
             kept.append(ink)
     return kept

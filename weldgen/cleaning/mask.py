@@ -140,23 +140,24 @@ def _lone_ink(probability: Floats, known: Mask) -> Mask:
     side = max(probability.shape)
     groups = dilate(found, round(0.008 * side)).astype(np.uint8)
     near = dilate(known, round(0.02 * side))
-    count, labels = cv2.connectedComponents(groups, connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
     least = _LONE_AREA_PX * (side / REFERENCE_SIDE_PX) ** 2
     result = np.zeros(found.shape, bool)
     for index in range(1, count):
-        piece = found & (labels == index)
-        if (piece & near).any() or (piece.sum() >= least and _is_drawn(piece, probability)):
-            result |= piece
+        left, top, width, height, _ = stats[index]
+        window = np.s_[top : top + height, left : left + width]
+        piece = found[window] & (labels[window] == index)
+        drawn = piece.sum() >= least and _is_drawn(piece, probability[window], scaled_px(_LONE_WIDTH_PX, found.shape))
+        if drawn or (piece & near[window]).any():
+            result[window] |= piece
     return result
 
 
-def _is_drawn(piece: Mask, probability: Floats) -> bool:
-    """Whether ink that lies alone is surely ink, and has the shape of a stroke."""
+def _is_drawn(piece: Mask, probability: Floats, most_px: int) -> bool:
+    """Whether ink that lies alone is surely ink, and has the shape of a stroke no wider than `most_px`."""
     width = stroke_width(piece)
     return bool(
-        probability[piece].mean() >= _LONE_PROBABILITY
-        and piece.sum() >= _LONE_LENGTH * width**2
-        and width <= scaled_px(_LONE_WIDTH_PX, piece.shape)
+        probability[piece].mean() >= _LONE_PROBABILITY and piece.sum() >= _LONE_LENGTH * width**2 and width <= most_px
     )
 
 

@@ -24,5 +24,10 @@ def edge_distance(mask: Mask) -> Floats:
 
 
 def stroke_width(strokes: Mask) -> float:
-    """Mean width in pixels of a band, from the distances to its edge, whose mean is a quarter of the width."""
-    return max(1.0, 4 * float(edge_distance(strokes)[strokes].mean()) - 2) if strokes.any() else 0.0
+    """Mean width in pixels of strokes, (H, W) bool with at least one pixel."""
+    return band_width(edge_distance(strokes)[strokes])
+
+
+def band_width(distances: Floats) -> float:
+    """Width of a band from its pixels' distances to the edge; the mean is a quarter of the width and half a pixel."""
+    return max(1.0, 4 * float(distances.mean()) - 2)

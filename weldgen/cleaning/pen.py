@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.cleaning.morphology import dilate, edge_distance
+from weldgen.cleaning.morphology import dilate, edge_distance, stroke_width
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -104,7 +104,7 @@ def pen_of(lab: Floats, strokes: Mask) -> Pen | None:
     metal = near & ~dilate(strokes, 3)
     if strokes.sum() < _MIN_PEN_PX or metal.sum() < _MIN_PEN_PX:
         return None
-    width = band_width(edge_distance(strokes)[strokes])
+    width = stroke_width(strokes)
     core = strokes & (edge_distance(strokes) > width / 4)
     core = core if core.sum() >= 6 else strokes
     ink, around = np.median(lab[core], axis=0), np.median(lab[metal], axis=0)
@@ -124,8 +124,3 @@ def pen_of(lab: Floats, strokes: Mask) -> Pen | None:
 def kernel_for(width_px: float) -> int:
     """Odd size of the kernel that takes out strokes of a width."""
     return int(np.clip(_KERNEL_WIDTHS * width_px, 15, MAX_KERNEL_PX)) // 2 * 2 + 1
-
-
-def band_width(distances: Floats) -> float:
-    """Width of a band from its pixels' distances to the edge; the mean is a quarter of the width and half a pixel."""
-    return max(1.0, 4 * float(distances.mean()) - 2)

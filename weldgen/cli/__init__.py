@@ -3,10 +3,10 @@
 Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 done but some images failed.
 """
 
-from weldgen.cli import stages, serving, chains, machine  # noqa: I001  the order that --help shows
+from weldgen.cli import stages, studies, serving, chains, machine  # noqa: I001  the order that --help shows
 from weldgen.cli.frame import app
 
-__all__ = ["app", "chains", "machine", "main", "serving", "stages"]
+__all__ = ["app", "chains", "machine", "main", "serving", "stages", "studies"]
 
 
 def main() -> None:

@@ -8,9 +8,7 @@ quantisation tables, so that the untouched part does not lose a second generatio
 from __future__ import annotations
 
 import io
-import struct
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
+from weldgen.data.png import with_png_chunks
 from weldgen.errors import DataError
 from weldgen.runtime import write_atomic
 
@@ -243,22 +242,7 @@ def _encode_deep(native: npt.NDArray[Any], like: Photo) -> bytes:
     done, data = cv2.imencode(".tif" if like.format == "TIFF" else ".png", np.ascontiguousarray(native[:, :, order]))
     if not done:
         raise DataError(f"a 16-bit {like.format} could not be encoded")
-    return _with_png_chunks(bytes(data), like.save_options) if like.format == "PNG" else bytes(data)
-
-
-def _with_png_chunks(data: bytes, options: Mapping[str, Any]) -> bytes:
-    """Put an ICC profile and EXIF data, which OpenCV does not write, behind a PNG's header."""
-    chunks = b""
-    if profile := options.get("icc_profile"):
-        chunks += _png_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))
-    if exif := options.get("exif"):
-        chunks += _png_chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-    after_header = 8 + 25  # signature, then IHDR: length, name, 13 bytes, checksum
-    return data[:after_header] + chunks + data[after_header:]
-
-
-def _png_chunk(name: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+    return with_png_chunks(bytes(data), like.save_options) if like.format == "PNG" else bytes(data)
 
 
 def _image(samples: npt.NDArray[Any], mode: str) -> Image.Image:

@@ -44,7 +44,7 @@ def predict_files(classifier: WeldClassifierInference, photos: Sequence[Path]) -
             images = list(pool.map(_read, chunk))
             found = iter(classifier.predict_batch([image for image in images if not isinstance(image, str)]))
             for file, image in zip(chunk, images, strict=True):
-                yield _failed(file, image) if isinstance(image, str) else _classified(file, next(found))
+                yield _failed(file, image) if isinstance(image, str) else classified(str(file), next(found))
 
 
 def find_photos(path: Path) -> list[Path]:
@@ -75,9 +75,10 @@ def _failed(file: Path, reason: str) -> dict[str, Any]:
     return {"file": str(file), "error": reason}
 
 
-def _classified(file: Path, found: dict[str, Any]) -> dict[str, Any]:
+def classified(file: str, found: dict[str, Any]) -> dict[str, Any]:
+    """The record of a photo from what `WeldClassifierInference.predict` says of it."""
     return {
-        "file": str(file),
+        "file": file,
         "label": found["class"],
         "score": found["confidence"],
         "probabilities": found["probabilities"],

@@ -12,6 +12,7 @@ from typing import Any
 from weldgen.data.images import RGB
 from weldgen.errors import BackendError, DataError
 from weldgen.runtime import log
+from weldgen.serving.predict import classified
 from weldgen.serving.predictor import WeldClassifierInference
 
 # What one caller keeps decoded at a time: eight photos of 8 megapixels, or a single larger one, 0.2 GB as RGB.
@@ -75,10 +76,7 @@ class SharedClassifier:
         with self._lock:
             found = self.inference.predict_batch([image for _, image in waiting])
         for (record, _), answer in zip(waiting, found, strict=True):
-            record["label"] = answer["class"]
-            record["score"] = answer["confidence"]
-            record["probabilities"] = answer["probabilities"]
-            record["abstained"] = answer["abstained"]
+            record.update(classified(record["file"], answer))
 
 
 def require(extra: str, modules: Sequence[str]) -> None:

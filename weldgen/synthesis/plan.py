@@ -42,10 +42,12 @@ def make_plan(
     train = photos.select(split="train")
     shapes = [sample.width / sample.height for sample in train] or [_DEFAULT_ASPECT]
     suffix = _suffix(train)
+    own = {label: [sample for sample in train if sample.label == label] for label in photos.labels}
+    sound = [sample for sample in train if sample.label in recipes and not recipes[sample.label].defects]
     plan = []
     for index in range(config.n):
         label = photos.labels[index % len(photos.labels)]
-        photo, use = _photo_for(index, label, train, recipes, config)
+        photo, use = _photo_for(index, index // len(photos.labels), own[label], sound, train, config)
         own_shape = photo is not None and use != PALETTE
         aspect = photo.width / photo.height if photo and own_shape else _deal(shapes, config.seed, "shape", index)
         width, height = _size(aspect or _DEFAULT_ASPECT, config.size_px)
@@ -59,15 +61,26 @@ def make_plan(
 
 
 def _photo_for(
-    index: int, label: str, train: Sequence[Sample], recipes: Mapping[str, Recipe], config: SynthConfig
+    index: int,
+    turn: int,
+    own: Sequence[Sample],
+    sound: Sequence[Sample],
+    train: Sequence[Sample],
+    config: SynthConfig,
 ) -> tuple[Sample | None, str]:
-    """The training photo that an image starts from, and what it is for."""
+    """The training photo that an image starts from, and what it is for.
+
+    Args:
+        index: Number of the image in the run.
+        turn: Its number in its class, so that each class gets the same share of each use.
+        own: Photos of its class.
+        sound: Photos of sound welds.
+        train: All photos.
+        config: Settings.
+    """
     if config.generator == SDXL:
-        return _deal([s for s in train if s.label == label], config.seed, "photo", index), SEED
-    sound = [s for s in train if s.label in recipes and not recipes[s.label].defects]
-    # Number `index` of its class, so that each class gets the same share
-    turn = derive_seed(config.seed, "use", index // len(recipes)) % 1000
-    if sound and turn < 1000 * config.render.transplant:
+        return _deal(own, config.seed, "photo", index), SEED
+    if sound and derive_seed(config.seed, "use", turn) % 1000 < 1000 * config.render.transplant:
         return _deal(sound, config.seed, "photo", index), TRANSPLANT
     return (_deal(train, config.seed, "photo", index), PALETTE) if config.render.palette else (None, "")
 
