@@ -49,6 +49,10 @@ STAGES: dict[str, Stage] = {
         "weldgen.cleaning.clean", "clean", "CleanConfig",
         {"source": "data/raw"}, "data/clean", "find the writing and take it away",
     ),
+    "lora": Stage(
+        "weldgen.synthesis.lora.train", "lora", "LoraConfig",
+        {"dataset": "data/clean"}, "models/lora", "train a LoRA of the photos for the generator sdxl",
+    ),
     "synth": Stage(
         "weldgen.synthesis.generate", "synth", "SynthConfig",
         {"dataset": "data/clean"}, "data/synthetic", "make synthetic welds",
@@ -57,6 +61,11 @@ STAGES: dict[str, Stage] = {
         "weldgen.data.mix", "mix", "MixConfig",
         {"real": "data/clean", "synthetic": "data/synthetic"}, "data/mixed", "mix real and synthetic images",
         frozenset({"synthetic"}),
+    ),
+    "pretrain": Stage(
+        "weldgen.classifier.pretrain", "pretrain", "PretrainConfig",
+        {"dataset": "data/clean", "synthetic": "data/synthetic"}, "models/pretrained",
+        "warm the backbone up without labels", frozenset({"synthetic"}),
     ),
     "train": Stage(
         "weldgen.classifier.train", "train", "TrainConfig",

@@ -3,34 +3,31 @@
 A U-Net on ImageNet's EfficientNet-Lite0 (Apache-2.0) with two outputs, ink and stamped characters. See README.md beside
 this file for the data, the seed and what was measured.
 
-    python assets/ink/examples.py /tmp/welds
-    python assets/ink/train.py /tmp/welds --photos /path/to/photos --minutes 60
+    python -m assets.training.pictures WELDS --count 1400
+    python -m assets.ink.train WELDS --photos PHOTOS --minutes 60
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
-import math
-import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import timm
 import torch
 import torch.nn.functional as F
-from examples import CROP_PX, INK, STAMPED, UNJUDGED, Examples
 from torch import nn
 
+from assets.ink.examples import INK, STAMPED, UNJUDGED, Examples
+from assets.training.pictures import CROP_PX
+from assets.training.tools import Log, Stream, rate_factor, split_pictures, write_halved
 from weldgen.classifier.backbones import embedded_state
 
 SEED = 20
 CHANNELS = (16, 24, 40, 112, 320)
-HELD_OUT, HELD_OUT_CROPS = 32, 192
-WARM_UP_STEPS = 60
-LOG_MINUTES = 5.0
-_SMALL_TENSOR = 64  # biases and constants stay as they are
+HELD_OUT_CROPS = 192
 
 
 class Up(nn.Module):
@@ -78,20 +75,6 @@ class Shipped(nn.Module):
         return torch.sigmoid(self.net(image.permute(0, 3, 1, 2).float() / 127.5 - 1))
 
 
-class Stream(torch.utils.data.IterableDataset):
-    """Examples from an index on, for one worker."""
-
-    def __init__(self, examples: Examples, first: int) -> None:
-        self.examples, self.first = examples, first
-
-    def __iter__(self):
-        index = self.first
-        while True:
-            image, target = self.examples.example(index)
-            yield torch.from_numpy(image), torch.from_numpy(target)
-            index += 1
-
-
 def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Binary cross-entropy, harder pixels weighing more, and soft Dice over the batch."""
     judged = (target != UNJUDGED).float()[:, None]
@@ -134,10 +117,7 @@ def prepared(images: torch.Tensor) -> torch.Tensor:
 
 
 def export(net: InkNet, path: Path) -> None:
-    """Write the network with fp16 weights behind casts to fp32: small, and the same on every runtime."""
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
+    """Write the network as it ships."""
     axes = {0: "photos", 1: "height", 2: "width"}
     example = torch.zeros((1, CROP_PX, CROP_PX, 3), dtype=torch.uint8)
     buffer = io.BytesIO()
@@ -146,23 +126,13 @@ def export(net: InkNet, path: Path) -> None:
         Shipped(net).eval(), (example,), buffer, dynamo=False, opset_version=17,
         input_names=["image"], output_names=["probability"], dynamic_axes={"image": axes},
     )  # fmt: skip
-    model = onnx.load_from_string(buffer.getvalue())
-    casts = []
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) > _SMALL_TENSOR:
-            name = tensor.name
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{name}_half"))
-            casts.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
-    for index, node in enumerate(casts):
-        model.graph.node.insert(index, node)
-    onnx.checker.check_model(model)
-    path.write_bytes(model.SerializeToString())
+    write_halved(onnx.load_from_string(buffer.getvalue()), path)
 
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backgrounds", type=Path, help="folder that examples.py filled")
+    parser.add_argument("backgrounds", type=Path, help="folder that assets.training.pictures filled")
     parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photos without writing")
     parser.add_argument("--photo-share", type=float, default=0.25)
     parser.add_argument("--minutes", type=float, default=60)
@@ -176,18 +146,14 @@ def parse() -> argparse.Namespace:
 
 def supply_and_judge(asked: argparse.Namespace) -> tuple[Stream, list[tuple[torch.Tensor, torch.Tensor]]]:
     """Endless training examples, and fixed crops of rendered welds that are in none of them."""
-    rendered = sorted(asked.backgrounds.glob("*.jpg"))
-    photos = [file for folder in asked.photos for file in sorted(folder.rglob("*.jpg"))]
-    kept, train = rendered[:HELD_OUT], rendered[HELD_OUT:]
-    weights = [(1 - asked.photo_share * bool(photos)) / len(train)] * len(train)
-    weights += [asked.photo_share / max(1, len(photos))] * len(photos)
-    judge = Examples(kept, [1] * len(kept), SEED + 1)
+    pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share)
+    judge = Examples(kept, SEED + 1)
     crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
     held_out = [
         (torch.from_numpy(np.stack([a for a, _ in part])), torch.from_numpy(np.stack([b for _, b in part])))
         for part in (crops[at : at + 16] for at in range(0, len(crops), 16))
     ]
-    return Stream(Examples([*train, *photos], weights, SEED), asked.first), held_out
+    return Stream(Examples(pictures, SEED).example, asked.first), held_out
 
 
 def start(resume: Path | None) -> InkNet:
@@ -217,8 +183,7 @@ def main() -> None:
     loader = iter(torch.utils.data.DataLoader(supply, asked.batch, num_workers=1, prefetch_factor=4))
     log = Log(asked.out / "log.jsonl")
     while log.minutes < asked.minutes:
-        warm = min(1.0, (log.step + 1) / WARM_UP_STEPS)
-        factor = warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * log.minutes / asked.minutes)))
+        factor = rate_factor(log.step, log.minutes / asked.minutes)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
         images, targets = next(loader)
@@ -235,32 +200,6 @@ def main() -> None:
     log.write(measure(net, held_out))
     torch.save(net.state_dict(), asked.backgrounds / "ink.pt")
     export(net, asked.out / "ink.onnx")
-
-
-class Log:
-    """The training log, a JSON object every five minutes."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._begun, self._next = path, time.monotonic(), LOG_MINUTES
-        self.step, self._sum, self._seen = 0, 0.0, 0
-
-    @property
-    def minutes(self) -> float:
-        """Since the start."""
-        return (time.monotonic() - self._begun) / 60
-
-    def take(self, loss: float) -> bool:
-        """Count a step; whether it is time for a line."""
-        self.step, self._sum, self._seen = self.step + 1, self._sum + loss, self._seen + 1
-        return self.minutes > self._next
-
-    def write(self, measured: dict[str, float]) -> None:
-        """Append a line."""
-        line = {"minutes": round(self.minutes, 1), "step": self.step, "loss": round(self._sum / max(1, self._seen), 4)}
-        line |= {name: round(value, 4) for name, value in measured.items()}
-        with self._path.open("a") as stream:
-            stream.write(json.dumps(line) + "\n")
-        self._next, self._sum, self._seen = self._next + LOG_MINUTES, 0.0, 0
 
 
 if __name__ == "__main__":

@@ -19,11 +19,13 @@ from weldgen.classifier.local_weights import (
     EMBEDDED,
     EMBEDDED_WEIGHT,
     PREFERRED,
+    WEIGHT_CHOICES,
     auto_backbone,
     cached_weights_path,
     find_timm_weights,
+    read_own_weights,
 )
-from weldgen.errors import BackendError, ConfigError
+from weldgen.errors import BackendError, ConfigError, DataError
 from weldgen.runtime import log
 
 
@@ -55,13 +57,17 @@ def create_backbone(name: str, weights: str, image_size: int) -> Backbone:
 
     Args:
         name: `auto` or a timm name. `auto` is ConvNeXtV2-nano where its weights are, else EfficientNet-Lite0.
-        weights: `auto` (those on this machine), `pretrained` (timm may download), `embedded` or `none`.
+        weights: `auto` (those on this machine), `pretrained` (timm may download), `embedded`, `none`, or the path of
+            weights that `weldgen pretrain` made; these say which network `auto` is.
         image_size: Side of the input in pixels, for networks that are built for one size.
 
     Raises:
-        ConfigError: timm does not know the name, or nothing is embedded under it.
+        ConfigError: timm does not know the name, nothing is embedded under it, or the weights are of another network.
+        DataError: The path holds no finished weights.
         BackendError: The weights are not on this machine, or the download failed.
     """
+    if weights not in WEIGHT_CHOICES:
+        return _create_own(name, weights, image_size)
     if name != "auto":
         return _create(name, weights, image_size)
     if weights == "pretrained" or (weights == "auto" and find_local(PREFERRED)):
@@ -173,6 +179,37 @@ def _create_embedded(name: str, image_size: int) -> Backbone:
     model = _network(name, image_size, {})
     model.load_state_dict(embedded_state())
     return _describe(model, name, (registry.get(EMBEDDED_WEIGHT).record,), ())
+
+
+def _create_own(name: str, weights: str, image_size: int) -> Backbone:
+    """A network with weights from a file of the user's."""
+    from safetensors import safe_open
+
+    own = read_own_weights(weights)
+    if own.backbone and name not in ("auto", own.backbone):
+        raise ConfigError(
+            f"model.backbone={name}, but the weights in {weights} are those of {own.backbone}",
+            f"model.backbone=auto takes {own.backbone}",
+        )
+    if not own.backbone and (name == "auto" or not timm.is_model(name)):
+        raise ConfigError(
+            f"model.weights={weights} does not say of which network it is", "name it: model.backbone=<timm name>"
+        )
+    name = own.backbone or name
+    with safe_open(own.file, "pt") as stored:
+        found = set(stored.keys())
+    wanted = set(_network(name, image_size, {}).state_dict())
+    if not wanted <= found:
+        raise DataError(
+            f"{own.file} does not hold the weights of {name}: {len(wanted - found)} of {len(wanted)} are missing, e.g. "
+            f"{min(wanted - found)}",
+            "weldgen pretrain writes such a file",
+        )
+    # timm fits position embeddings to the size that is asked for.
+    model = _network(
+        name, image_size, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(own.file), "custom_load": False}}
+    )
+    return _describe(model, name, own.weights, (f"backbone: {name}, weights from {weights}",))
 
 
 def _network(name: str, image_size: int, source: Mapping[str, Any]) -> Any:

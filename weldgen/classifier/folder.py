@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 import weldgen
 from weldgen.classifier.keeper import BEST, HISTORY, LAST
+from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.model_file import CARD_NAME, WEIGHTS_NAME
 from weldgen.errors import OutputError
 from weldgen.receipts import FAILURES_NAME, RECEIPT_NAME
@@ -19,7 +20,7 @@ RUN_NAME = "run.json"
 TENSORBOARD, WANDB, MLFLOW = "tensorboard", "wandb", "mlflow"
 _OWN = (
     RUN_NAME, RECEIPT_NAME, BEST, LAST, HISTORY, CARD_NAME, WEIGHTS_NAME, FAILURES_NAME, TENSORBOARD, WANDB, MLFLOW,
-    "report.html",
+    OWN_RECORD, OWN_WEIGHTS, "report.html",
 )  # fmt: skip
 
 

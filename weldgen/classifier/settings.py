@@ -25,9 +25,11 @@ class ModelSettings(Config):
     """The network."""
 
     backbone: str = Field("auto", description="auto, or any timm name, e.g. tiny_vit_21m_384.dist_in22k_ft_in1k")
-    weights: Literal["auto", "pretrained", "embedded", "none"] = Field(
+    weights: str = Field(
         "auto",
-        description="auto: what is on this machine; pretrained: timm may download; embedded: shipped; none: random",
+        min_length=1,
+        description="auto: what is on this machine; pretrained: timm may download; embedded: shipped; none: random; "
+        "or the folder that weldgen pretrain made",
     )
     freeze_stages: int = Field(2, ge=0, le=16, description="the stem and so many stages keep their pre-trained weights")
     backbone_lr_ratio: float = Field(

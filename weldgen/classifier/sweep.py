@@ -52,8 +52,8 @@ class Variant:
     train: TrainConfig
 
 
-def parse_sweep(sweep: str) -> tuple[str, tuple[str, ...]]:
-    """The key and the values of `KEY=V1,V2,...`.
+def parse_sweep(sweep: str, option: str = "--sweep") -> tuple[str, tuple[str, ...]]:
+    """The key and the values of `KEY=V1,V2,...`; `option` is what errors call it.
 
     Raises:
         ConfigError: It is not of this form, or its key belongs neither to `mix` nor to `train`.
@@ -61,28 +61,32 @@ def parse_sweep(sweep: str) -> tuple[str, tuple[str, ...]]:
     key, equals, listed = (part.strip() for part in sweep.partition("="))
     values = tuple(value.strip() for value in listed.split(","))
     if not key or not equals or len(values) < 2 or not all(values):
-        raise ConfigError(f"--sweep '{sweep}': a key and at least two values are accepted, KEY=V1,V2,...", _EXAMPLE)
+        raise ConfigError(
+            f"{option} '{sweep}': a key and at least two values are accepted, KEY=V1,V2,...",
+            _EXAMPLE.replace("--sweep", option),
+        )
     section, dot, rest = key.partition(".")
     if section not in _SECTIONS or not dot:
-        raise ConfigError(f"--sweep: '{key}' is no setting of mix or train", _nearest(key))
+        raise ConfigError(f"{option}: '{key}' is no setting of mix or train", _nearest(key))
     reason = _NOT_COMPARABLE.get(rest.partition(".")[0])
     if reason:
-        raise ConfigError(f"--sweep: '{key}' cannot be compared: {reason}", _EXAMPLE)
+        raise ConfigError(f"{option}: '{key}' cannot be compared: {reason}", _EXAMPLE.replace("--sweep", option))
     return key, values
 
 
-def make_variants(sweep: str, mix: MixConfig, train: TrainConfig) -> list[Variant]:
+def make_variants(sweep: str, mix: MixConfig, train: TrainConfig, option: str = "--sweep") -> list[Variant]:
     """The configurations of all values, checked before anything runs.
 
     Args:
         sweep: `KEY=V1,V2,...` with a key of `mix.*` or `train.*`.
         mix: What else holds for all mixes.
         train: What else holds for all trainings.
+        option: What errors call the sweep.
 
     Raises:
         ConfigError: A key or value that does not exist or does not fit, or two values that mean the same.
     """
-    key, values = parse_sweep(sweep)
+    key, values = parse_sweep(sweep, option)
     section, _, setting = key.partition(".")
     variants: list[Variant] = []
     for value in values:
@@ -95,7 +99,7 @@ def make_variants(sweep: str, mix: MixConfig, train: TrainConfig) -> list[Varian
             variant = Variant(value, mix, trained)
         same = [other.value for other in variants if (other.mix, other.train) == (variant.mix, variant.train)]
         if same:
-            raise ConfigError(f"--sweep: {key}={same[0]} and {key}={value} mean the same", "give each value once")
+            raise ConfigError(f"{option}: {key}={same[0]} and {key}={value} mean the same", "give each value once")
         variants.append(variant)
     return variants
 
@@ -120,19 +124,37 @@ def compare_config(
     Raises:
         ConfigError: A setting that does not exist or does not fit.
     """
+    mixing, training = load_sections(preset=preset, overrides=overrides, flags=flags)
+    make_variants(sweep, mixing, training)
+    if repeats < 1:
+        raise ConfigError(f"--repeats {repeats}: 1 or more is accepted")
+    own = {name: value for name, value in (flags or {}).items() if value is not None}
+    return CompareConfig(sweep=sweep, repeats=repeats, mix=mixing, train=training, **own)
+
+
+def load_sections(
+    *, preset: str | None = None, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None
+) -> tuple[MixConfig, TrainConfig]:
+    """The sections `mix` and `train` of the project with what differs.
+
+    Args:
+        preset: Name of a preset.
+        overrides: `mix.key=value` and `train.key=value`.
+        flags: `seed`, `device` and `jobs`; None values are left out.
+
+    Raises:
+        ConfigError: A setting that does not exist or does not fit.
+    """
     by_section: dict[str, list[str]] = {"mix": [], "train": []}
     for text in overrides:
         section, _, rest = text.partition(".")
         if section not in by_section or "=" not in rest:
             raise ConfigError(f"'{text}': settings of mix and train are accepted here", "e.g. train.training.epochs=50")
         by_section[section].append(rest)
-    mixing = load_config("mix", MixConfig, preset=preset, overrides=by_section["mix"], flags=flags)
-    training = load_config("train", TrainConfig, preset=preset, overrides=by_section["train"], flags=flags)
-    make_variants(sweep, mixing, training)
-    if repeats < 1:
-        raise ConfigError(f"--repeats {repeats}: 1 or more is accepted")
-    own = {name: value for name, value in (flags or {}).items() if value is not None}
-    return CompareConfig(sweep=sweep, repeats=repeats, mix=mixing, train=training, **own)
+    return (
+        load_config("mix", MixConfig, preset=preset, overrides=by_section["mix"], flags=flags),
+        load_config("train", TrainConfig, preset=preset, overrides=by_section["train"], flags=flags),
+    )
 
 
 def _nearest(key: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weldgen.classifier.local_weights import auto_backbone
+from weldgen.classifier.local_weights import auto_backbone, check_unseen, pin_weights
 from weldgen.classifier.settings import TrainConfig
 from weldgen.data.dataset import Dataset, failures_text
 from weldgen.data.split import decide_split, require_labels
@@ -23,7 +23,7 @@ from weldgen.runtime import log, resolve_device, resolve_jobs, write_atomic
 if TYPE_CHECKING:
     from weldgen.classifier.loader import Images
 
-__all__ = ["TrainConfig", "auto_backbone", "train"]
+__all__ = ["TrainConfig", "auto_backbone", "resolve_config", "train"]
 
 _FEW_VALIDATION_PHOTOS = 20
 
@@ -46,12 +46,14 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     from weldgen.classifier.run import fit
 
     started = time.monotonic()
+    config = resolve_config(config)
     inputs = {"dataset": dataset}
     key = stage_key("train", config, inputs)
     done = finished(out, key)
     if done:
         return done
     opened = open_training_data(dataset, config)
+    check_unseen(config.model.weights, opened)
     device = resolve_device(config.device)
     with ModelFolder(out, key) as folder:
         images, failures = load_images(
@@ -81,6 +83,17 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         write_receipt(out, key, config, inputs, summary)
         folder.finish()
     return summary
+
+
+def resolve_config(config: TrainConfig) -> TrainConfig:
+    """The configuration as it counts in the run's key: weights that are named by a path with the hash of their file.
+
+    Raises:
+        ConfigError: There is no such path.
+        DataError: It holds no finished weights.
+    """
+    model = config.model.model_copy(update={"weights": pin_weights(config.model.weights)})
+    return config.model_copy(update={"model": model})
 
 
 def open_training_data(root: Path, config: TrainConfig) -> Dataset:

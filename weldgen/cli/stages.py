@@ -60,6 +60,16 @@ def clean(common: Common, words: Words = None, out: Out = None) -> int:
 
 
 @command(app)
+def lora(common: Common, words: Words = None, out: Out = None) -> int:
+    """Train a LoRA of the training photos for the generator sdxl.
+
+    weldgen lora [DATASET=data/clean] [--out models/lora]; then weldgen synth --generator sdxl sdxl.lora=models/lora
+    """
+    paths, overrides = sort_words(words, ["dataset"])
+    return run_configured("lora", common, paths, overrides, out=out)
+
+
+@command(app)
 def synth(
     common: Common,
     words: Words = None,

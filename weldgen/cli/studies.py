@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from weldgen.cli.frame import EXIT_PARTIAL, Common, Out, Words, app, command, sort_words
+from weldgen.cli.frame import EXIT_PARTIAL, Common, Out, Words, app, command, run_configured, sort_words
 
 
 @command(app)
@@ -40,3 +40,14 @@ def compare(
     for line in describe(summary) if not common.quiet else ():
         typer.echo(line)
     return EXIT_PARTIAL if summary.failures else 0
+
+
+@command(app)
+def pretrain(common: Common, words: Words = None, out: Out = None) -> int:
+    """Warm the backbone up on the training images without their labels.
+
+    weldgen pretrain [DATASET=data/clean] [SYNTHETIC=data/synthetic] [--out models/pretrained], then weldgen train
+    model.weights=models/pretrained. SYNTHETIC joins where it exists.
+    """
+    paths, overrides = sort_words(words, ["dataset", "synthetic"])
+    return run_configured("pretrain", common, paths, overrides, out=out)

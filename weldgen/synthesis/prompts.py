@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from weldgen.synthesis.recipes import Recipe
@@ -40,6 +41,12 @@ BY_DEFECT: dict[str, tuple[str, ...]] = {
     ),
 }
 
+# A class of several kinds of defects does not say which of them a photo of it shows.
+DEFECTIVE = (
+    "close-up photo of a defective weld bead on {metal}, {lighting}",
+    "inspection photo of a bad weld on {metal} with visible defects, {lighting}",
+)
+
 
 def prompts_of(recipe: Recipe) -> tuple[str, ...]:
     """All prompts that a recipe may draw, before `{metal}` and `{lighting}` are filled in."""
@@ -50,7 +57,16 @@ def prompts_of(recipe: Recipe) -> tuple[str, ...]:
 
 def draw_prompt(recipe: Recipe, rng: np.random.Generator) -> str:
     """One prompt of a recipe."""
-    choices = prompts_of(recipe)
+    return _fill(prompts_of(recipe), rng)
+
+
+def draw_photo_prompt(recipe: Recipe, rng: np.random.Generator) -> str:
+    """One prompt for a real photo of a class; it names no defect that the photo need not show."""
+    several = len(recipe.defects) > 1 and not recipe.prompts
+    return _fill(DEFECTIVE if several else prompts_of(recipe), rng)
+
+
+def _fill(choices: Sequence[str], rng: np.random.Generator) -> str:
     prompt = choices[int(rng.integers(len(choices)))]
     metal, lighting = METALS[int(rng.integers(len(METALS)))], LIGHTING[int(rng.integers(len(LIGHTING)))]
     return prompt.replace("{metal}", metal).replace("{lighting}", lighting)

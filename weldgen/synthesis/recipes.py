@@ -71,12 +71,13 @@ _ALIASES: dict[str, str] = {
 }  # fmt: skip
 
 
-def resolve_recipe(label: str, settings: Mapping[str, str | Recipe]) -> Recipe:
+def resolve_recipe(label: str, settings: Mapping[str, str | Recipe], stage: str = "synth") -> Recipe:
     """The recipe of a class: what the settings say, else what its name says.
 
     Args:
         label: Name of the class.
-        settings: `synth.recipes`: class -> recipe, or name of a known one.
+        settings: `<stage>.recipes`: class -> recipe, or name of a known one.
+        stage: The stage that asks, for its error.
 
     Raises:
         ConfigError: The class has neither, or the settings name a recipe that does not exist.
@@ -86,24 +87,25 @@ def resolve_recipe(label: str, settings: Mapping[str, str | Recipe]) -> Recipe:
         return given
     name = known_recipe(given if given is not None else label)
     if name is None and given is not None:
-        raise ConfigError(f"synth.recipes.{label}={given!r} is no known recipe; accepted: {', '.join(RECIPES)}")
+        raise ConfigError(f"{stage}.recipes.{label}={given!r} is no known recipe; accepted: {', '.join(RECIPES)}")
     if name is None:
         raise ConfigError(
             f"class '{label}' has no recipe, and its name is none that weldgen knows ({', '.join(RECIPES)})",
-            f"set synth.recipes.{label} in weldgen.yaml, e.g. synth: {{recipes: {{{label}: bad}}}}, "
+            f"set {stage}.recipes.{label} in weldgen.yaml, e.g. {stage}: {{recipes: {{{label}: bad}}}}, "
             f"or add recipes.{label}=bad to the command",
         )
     return RECIPES[name]
 
 
 def resolve_recipes(
-    counts: Mapping[str, int], settings: Mapping[str, str | Recipe]
+    counts: Mapping[str, int], settings: Mapping[str, str | Recipe], stage: str = "synth"
 ) -> tuple[dict[str, Recipe], list[str]]:
     """Class -> recipe, and sentences on classes that are left out: those with neither a photo nor a known name.
 
     Args:
         counts: Class -> number of its photos.
-        settings: `synth.recipes`.
+        settings: `<stage>.recipes`.
+        stage: The stage that asks, for its errors.
 
     Raises:
         ConfigError: A class with photos has no recipe, or no class has one.
@@ -111,7 +113,7 @@ def resolve_recipes(
     recipes, left_out = {}, []
     for label, count in counts.items():
         try:
-            recipes[label] = resolve_recipe(label, settings)
+            recipes[label] = resolve_recipe(label, settings, stage)
         except ConfigError as error:
             if count:
                 raise

@@ -7,6 +7,7 @@ Nothing is downloaded: the parts are local folders, or repositories that are in 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +24,16 @@ from weldgen.synthesis.requests import RGB, Generated, Request
 
 _MULTIPLE_PX = 8  # the autoencoder's factor; other sizes are cut down silently
 
+# What `weldgen lora` writes beside its weights.
+LORA_RECORD = "lora.json"
+
 # Licences of the default parts; whoever sets other parts answers for theirs.
 LICENCES = {
     "stabilityai/sdxl-turbo": "Stability AI Community Licence (free below 1 M$ yearly revenue)",
     "xinsir/controlnet-tile-sdxl-1.0": "Apache-2.0",
     "madebyollin/sdxl-vae-fp16-fix": "MIT",
 }
+_OWN_PART = "unknown: set by the user"
 
 
 class SdxlConfig(Config):
@@ -66,8 +71,8 @@ class SdxlConfig(Config):
     @property
     def licences(self) -> dict[str, str]:
         """Source -> licence of every part."""
-        sources = [source for source, _ in self.parts] + ([self.lora] if self.lora else [])
-        return {source: LICENCES.get(source, "unknown: set by the user") for source in sources}
+        licences = {source: LICENCES.get(source, _OWN_PART) for source, _ in self.parts}
+        return {**licences, self.lora: lora_licence(Path(self.lora))} if self.lora else licences
 
 
 def find_part(source: str, revision: str) -> Path | None:
@@ -81,6 +86,14 @@ def find_part(source: str, revision: str) -> Path | None:
         return Path(snapshot_download(source, revision=revision or None, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
+
+
+def lora_licence(path: Path) -> str:
+    """Licence of a LoRA: those of what it was trained on, where `weldgen lora` made it."""
+    record = (path if path.is_dir() else path.parent) / LORA_RECORD
+    if not record.is_file():
+        return _OWN_PART
+    return "; ".join(sorted(set(json.loads(record.read_text(encoding="utf-8"))["licences"].values())))
 
 
 def missing_parts(config: SdxlConfig) -> list[str]:
@@ -108,10 +121,10 @@ def load_pipeline(config: SdxlConfig, device: str) -> Any:
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     folders = [find_part(source, revision) for source, revision in config.parts]
     try:
-        parts: dict[str, Any] = {"controlnet": _load(ControlNetModel, folders[1], dtype)}
+        parts: dict[str, Any] = {"controlnet": load_part(ControlNetModel, folders[1], dtype)}
         if config.vae:
-            parts["vae"] = _load(AutoencoderKL, folders[2], dtype)
-        pipe = _load(StableDiffusionXLControlNetImg2ImgPipeline, folders[0], dtype, add_watermarker=False, **parts)
+            parts["vae"] = load_part(AutoencoderKL, folders[2], dtype)
+        pipe = load_part(StableDiffusionXLControlNetImg2ImgPipeline, folders[0], dtype, add_watermarker=False, **parts)
         pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
         if config.lora:
             pipe.load_lora_weights(config.lora, adapter_name="weld")
@@ -132,7 +145,7 @@ def _require_parts(config: SdxlConfig) -> None:
         )
 
 
-def _load(kind: Any, folder: Path | None, dtype: Any, **parts: Any) -> Any:
+def load_part(kind: Any, folder: Path | None, dtype: Any, **parts: Any) -> Any:
     """`from_pretrained` on a folder, with the half-precision files where the folder has them."""
     halves = folder is not None and any(folder.rglob("*.fp16.safetensors"))
     return kind.from_pretrained(

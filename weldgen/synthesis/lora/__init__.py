@@ -1,0 +1,1 @@
+"""The LoRA of the `sdxl` generator, trained on the shop's own photos."""
