@@ -21,17 +21,20 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALLER = {"--n 10000": "--n 8", "--n 200": "--n 6", "synth.n=40": "synth.n=8", "size_px=384": "size_px=96"}
 SETTINGS = """
 clean:
-  detect: {canvas_size_px: 256, mag_ratio: 1.0}
+  detect: {canvas_size_px: 256, rapidocr_canvas_px: 256, mag_ratio: 1.0}
 synth: {size_px: 96}
 train:
   model: {backbone: test_convnext.r160_in1k, weights: none}
   data: {image_size: 64}
   training: {epochs: 2, batch_size: 8}
+review:
+  model: {backbone: test_convnext.r160_in1k, weights: none}
+  image_size: 64
 """
 DEMO = """
 steps:
   - stage: clean
-    config: {detect: {canvas_size_px: 256, mag_ratio: 1.0}}
+    config: {detect: {canvas_size_px: 256, rapidocr_canvas_px: 256, mag_ratio: 1.0}}
   - stage: synth
     config: {n: 6, size_px: 96}
   - stage: mix

@@ -22,7 +22,7 @@ FLOORS = [
     {"stages"},
     SUBJECTS,
     {"data"},
-    {"receipts"},
+    {"receipts", "runfolder"},
     {"config", "inference", "weights"},
     {"runtime"},
     {"errors", "weldgen"},

@@ -15,6 +15,8 @@ from weldgen.config import StageConfig
 from weldgen.runtime import content_hash, file_hash, write_atomic
 
 RECEIPT_NAME = "stage.json"
+# Pages beside a result, for people.
+PAGES = ("report.html", "review.html")
 FAILURES_NAME = "failures.jsonl"
 # Do not change a result, so a different value is no reason to run again.
 _NOT_IN_KEY = {"jobs", "device", "logging"}
@@ -57,7 +59,7 @@ def receipt_folder(out: Path) -> Path:
 def fingerprint(path: Path) -> str:
     """Identity of an input's content: a file's hash, or that of all files in a folder with their relative paths.
 
-    A finished dataset's `stage.json` and `report.html` are not content; nor are hidden files.
+    A finished dataset's `stage.json` and its pages for people are not content; nor are hidden files.
     """
     if path.is_file():
         return file_hash(path)
@@ -66,7 +68,7 @@ def fingerprint(path: Path) -> str:
         for file in sorted(path.rglob("*"))
         if file.is_file()
         and not any(part.startswith(".") for part in file.relative_to(path).parts)
-        and file.name not in (RECEIPT_NAME, "report.html")
+        and file.name not in (RECEIPT_NAME, *PAGES)
     ]
     return content_hash("\n".join(lines).encode())
 

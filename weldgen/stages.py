@@ -75,6 +75,10 @@ STAGES: dict[str, Stage] = {
         "weldgen.classifier.evaluate", "evaluate", "EvaluateConfig",
         {"model": "models/classifier", "dataset": "data/mixed"}, "models/evaluation", "measure it on real photos",
     ),
+    "review": Stage(
+        "weldgen.classifier.review", "review", "ReviewConfig",
+        {"dataset": "data/clean"}, "data/review", "find labels that are probably wrong",
+    ),
     "export": Stage(
         "weldgen.classifier.export", "export", "ExportConfig",
         {"model": "models/classifier"}, "models/export/classifier.onnx", "write the file that ships",

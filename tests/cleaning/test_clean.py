@@ -20,7 +20,7 @@ from weldgen.data.images import read_photo, read_rgb
 from weldgen.errors import BackendError, ConfigError, DataError
 
 # rapidocr alone loads in a second; the union of both is tested once
-FAST = {"detect": {"backend": "rapidocr", "canvas_size_px": 512}, "split": {"duplicate_bits": -1}}
+FAST = {"detect": {"backend": "rapidocr", "rapidocr_canvas_px": 512}, "split": {"duplicate_bits": -1}}
 
 
 def config(**more):
@@ -176,7 +176,9 @@ def test_both_detectors_together_clean_a_photo_whole(tmp_path, make_plate, write
     marked, strokes = write_on(make_plate(1), "AS 58", (110, 90))
     Image.fromarray(marked).save(root / "a.png")
     out = tmp_path / "clean"
-    summary = clean(root.parent, out, CleanConfig.model_validate({"detect": {"canvas_size_px": 512}}))
+    summary = clean(
+        root.parent, out, CleanConfig.model_validate({"detect": {"canvas_size_px": 512, "rapidocr_canvas_px": 512}})
+    )
     assert summary.details["detectors"] == ["easyocr", "rapidocr"]
     assert {weight["id"] for weight in summary.weights} == {"craft", "ppocr", "ink"}
     after = read_rgb(out / "good/a.png")

@@ -10,7 +10,7 @@ from weldgen.cleaning.detectors import DETECTORS, TextRegion, load_detectors
 from weldgen.cleaning.settings import DETECTOR_WEIGHTS, EASYOCR, RAPIDOCR, DetectConfig
 from weldgen.errors import ConfigError
 
-SMALL = DetectConfig(canvas_size_px=512, mag_ratio=1.0)
+SMALL = DetectConfig(canvas_size_px=512, rapidocr_canvas_px=512, mag_ratio=1.0)
 
 
 @pytest.fixture(scope="module")

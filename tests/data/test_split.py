@@ -47,12 +47,23 @@ def test_a_class_of_two_trains_whole(class_folder):
 
 def test_what_was_decided_before_stays(class_folder, make_metal):
     first = decide_split(Dataset.open(class_folder), SplitConfig(), 0)
-    fixed = {s.id: s.split for s in first.samples}
+    fixed = {s.id: (s.split, s.group) for s in first.samples}
     for index in range(8):
         Image.fromarray(make_metal(500 + index)).save(class_folder / "good" / f"new{index}.png")
     grown = decide_split(Dataset.open(class_folder), SplitConfig(), 99, fixed)
-    assert all(fixed.get(s.id, s.split) == s.split for s in grown.samples)
+    assert all(fixed[s.id][0] == s.split for s in grown.samples if s.id in fixed)
     assert len(grown.select(split="test", label="good")) == 2
+
+
+def test_groups_that_were_found_before_stay(class_folder, make_metal):
+    for index in (0, 1):
+        Image.fromarray(make_metal(900) + np.uint8(index)).save(class_folder / "good" / f"twin{index}.png")
+    first = decide_split(Dataset.open(class_folder), SplitConfig(), 0)
+    again = decide_split(
+        Dataset.open(class_folder), SplitConfig(), 0, {s.id: (s.split, s.group) for s in first.samples}
+    )
+    assert again.samples == first.samples
+    assert any(sample.group for sample in again.samples)
 
 
 def test_duplicates_that_lie_in_two_splits_already_are_refused(class_folder, make_metal):
@@ -61,4 +72,4 @@ def test_duplicates_that_lie_in_two_splits_already_are_refused(class_folder, mak
     dataset = Dataset.open(class_folder)
     twins = [s.id for s in dataset.samples if "twin" in s.file_name]
     with pytest.raises(DataError, match="near-duplicates"):
-        decide_split(dataset, SplitConfig(), 0, {twins[0]: "train", twins[1]: "test"})
+        decide_split(dataset, SplitConfig(), 0, {twins[0]: ("train", ""), twins[1]: ("test", "")})

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from weldgen.classifier.local_weights import pin_weights
 from weldgen.classifier.pretraining import PretrainConfig
@@ -18,6 +17,7 @@ from weldgen.data.dataset import Dataset, Sample, failures_text
 from weldgen.data.split import decide_split
 from weldgen.errors import DataError
 from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
+from weldgen.runfolder import RunFolder
 from weldgen.runtime import resolve_device, resolve_jobs, write_atomic
 
 __all__ = ["PretrainConfig", "pretrain", "resolve_config"]
@@ -43,7 +43,7 @@ def pretrain(dataset: Path, synthetic: Path, out: Path, config: PretrainConfig) 
         BackendError: Weights or a device are missing.
         OutputError: The folder holds files that weldgen did not make, or cannot be written.
     """
-    from weldgen.classifier.folder import ModelFolder
+    from weldgen.classifier.folder import MODEL
     from weldgen.classifier.pretrain_run import fit
     from weldgen.classifier.views import Photos
 
@@ -56,7 +56,7 @@ def pretrain(dataset: Path, synthetic: Path, out: Path, config: PretrainConfig) 
         return done
     sources = open_sources(dataset, synthetic, config)
     device = resolve_device(config.device)
-    with ModelFolder(out, key) as folder:
+    with RunFolder(out, MODEL, key) as folder:
         photos = Photos(
             sources, side_px=config.crops.global_px, cache_gb=config.cache_gb, jobs=resolve_jobs(config.jobs)
         )
@@ -120,10 +120,9 @@ def open_sources(root: Path, synthetic: Path, config: PretrainConfig) -> list[tu
 
 
 def _notes(images: int) -> list[str]:
-    notes: list[Any] = []
-    if images < _FEW_IMAGES:
-        notes.append(
-            f"{images} images are few to learn from without labels: compare with weldgen compare --sweep "
-            "train.model.weights=auto,FOLDER before relying on it"
-        )
-    return notes
+    if images >= _FEW_IMAGES:
+        return []
+    return [
+        f"{images} images are few to learn from without labels: compare with weldgen compare --sweep "
+        "train.model.weights=auto,FOLDER before relying on it"
+    ]

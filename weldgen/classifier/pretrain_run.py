@@ -23,7 +23,7 @@ from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.network import WeldNetwork, adapt_statistics
 from weldgen.classifier.pretrain_keeper import PretrainKeeper
 from weldgen.classifier.pretraining import PretrainConfig
-from weldgen.classifier.run import _PRECISIONS, _quiet_lightning, choose_precision
+from weldgen.classifier.run import PRECISIONS, choose_precision, quiet_lightning
 from weldgen.classifier.spread import MEASURED, collapsed, measure_spread, squares
 from weldgen.classifier.views import Photos, ViewSet
 from weldgen.data.dataset import Sample
@@ -84,7 +84,7 @@ def fit(photos: Photos, *, out: Path, device: str, config: PretrainConfig) -> Re
     if resume:
         log.info("going on with the run that was interrupted")
     loader = _loader(ViewSet(photos, crops, config.seed), len(photos), device, config)
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = _trainer(out, device, precision, length, config, keeper)
         try:
             trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
@@ -146,7 +146,7 @@ def _trainer(
     return pl.Trainer(
         accelerator="gpu" if kind == "cuda" else kind,
         devices=[int(index)] if index else 1,
-        precision=_PRECISIONS[precision],
+        precision=PRECISIONS[precision],
         max_epochs=length.epochs,
         gradient_clip_val=config.training.clip_norm or None,
         logger=TensorBoardLogger(out, name=TENSORBOARD, version=""),

@@ -25,12 +25,13 @@ from weldgen.classifier.model_file import ModelCard, licences, save_model, train
 from weldgen.classifier.module import ClassifierModule, Plan
 from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze
 from weldgen.classifier.settings import TrainConfig
+from weldgen.classifier.watch import watchers
 from weldgen.errors import BackendError
 from weldgen.runtime import cpu_count, derive_seed, log, resolve_jobs
 
 _MAX_WORKERS = 8
 _ADAPT_BATCHES = 12
-_PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def fit(
     keeper = Keeper(out, config.training, plan)
     precision = choose_precision(config.training.precision, device)
     loaders = _loaders(training, validation, weights, device, config)
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = _trainer(out, device, precision, plan, config, keeper)
         resume = out / LAST if (out / LAST).is_file() else None
         if resume:
@@ -172,11 +173,11 @@ def _trainer(out: Path, device: str, precision: str, plan: Plan, config: TrainCo
     return pl.Trainer(
         accelerator="gpu" if kind == "cuda" else kind,
         devices=[int(index)] if index else 1,
-        precision=_PRECISIONS[precision],
+        precision=PRECISIONS[precision],
         max_epochs=plan.epochs,
         gradient_clip_val=config.training.clip_norm or None,
         logger=open_loggers(out, config),
-        callbacks=[keeper],
+        callbacks=[keeper, *watchers()],
         log_every_n_steps=1,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
@@ -272,7 +273,7 @@ def _details(card: ModelCard, keeper: Keeper, plan: Plan, precision: str, learni
 
 
 @contextmanager
-def _quiet_lightning() -> Iterator[None]:
+def quiet_lightning() -> Iterator[None]:
     """Lightning's hints and warnings are for its own users."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level

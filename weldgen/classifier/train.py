@@ -18,6 +18,7 @@ from weldgen.data.dataset import Dataset, failures_text
 from weldgen.data.split import decide_split, require_labels
 from weldgen.errors import DataError
 from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
+from weldgen.runfolder import RunFolder
 from weldgen.runtime import log, resolve_device, resolve_jobs, write_atomic
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         BackendError: Weights or a device are missing.
         OutputError: The folder holds files that weldgen did not make, or cannot be written.
     """
-    from weldgen.classifier.folder import ModelFolder
+    from weldgen.classifier.folder import MODEL
     from weldgen.classifier.loader import load_images
     from weldgen.classifier.run import fit
 
@@ -55,7 +56,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     opened = open_training_data(dataset, config)
     check_unseen(config.model.weights, opened)
     device = resolve_device(config.device)
-    with ModelFolder(out, key) as folder:
+    with RunFolder(out, MODEL, key) as folder:
         images, failures = load_images(
             opened,
             [sample for sample in opened.samples if sample.split in ("train", "val")],

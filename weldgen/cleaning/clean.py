@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from weldgen import weights
 from weldgen.cleaning.settings import (
     AUTO,
-    DETECTOR_WEIGHTS,
-    INK_WEIGHT,
-    INPAINTER_WEIGHTS,
     LAMA,
     DetectConfig,
     InkConfig,
@@ -27,6 +23,7 @@ from weldgen.cleaning.settings import (
     detector_names,
     inpainter_name,
 )
+from weldgen.cleaning.summary import REDONE, summarise
 from weldgen.config import StageConfig
 from weldgen.data.dataset import METADATA_NAME, Dataset, Failure, Sample, check_lineage, read_metadata
 from weldgen.data.split import SplitConfig, decide_split
@@ -41,7 +38,7 @@ if TYPE_CHECKING:
 
 MASKS = "masks"
 # Do not change a photo's pixels, so they are no reason to clean it again.
-_NOT_IN_IMAGE_KEY = {"jobs", "device", "seed", "split"}
+_NOT_IN_IMAGE_KEY = {"jobs", "device", "seed", "split", "only"}
 
 
 class CleanConfig(StageConfig):
@@ -55,6 +52,7 @@ class CleanConfig(StageConfig):
         2, ge=0, le=5, description="how often a photo on which something is left is cleaned again"
     )
     save_masks: bool = Field(False, description="write masks/<class>/<name>.png, white where pixels were replaced")
+    only: str = Field("", description="list of photos; they alone are cleaned again, all others stay (--only LIST)")
     split: SplitConfig = SplitConfig()
 
 
@@ -62,6 +60,7 @@ def clean(source: Path, out: Path, config: CleanConfig) -> Summary:
     """Take the writing out of all photos of a folder; names, formats and sizes stay.
 
     Photos without writing are copied byte for byte. The split into train, val and test is decided here once.
+    With `config.only` the listed photos alone are cleaned again (`weldgen.cleaning.redo`).
 
     Args:
         source: Folder of class folders, flat folder of photos, or dataset.
@@ -71,44 +70,77 @@ def clean(source: Path, out: Path, config: CleanConfig) -> Summary:
     Raises:
         ConfigError: A backend does not exist, or `out` lies in `source`.
         BackendError: A backend that was asked for is missing.
-        DataError: `source` holds no photo.
+        DataError: `source` holds no photo, or `config.only` names one that is not there.
     """
     started = time.monotonic()
     asked, config = config, resolve_config(config)
     _check_folders(source, out)
+    if config.only:
+        from weldgen.cleaning.redo import redo
+
+        return redo(source, out, config)
     inputs = {"source": source}
     key = stage_key("clean", config, inputs)
     done = finished(out, key)
     if done:
         return done
     photos = decide_split(Dataset.open(source), config.split, config.seed, _earlier_splits(out))
-    mask_names = _mask_names(photos.samples) if config.save_masks else {}
-    keys = {sample.file_name: _key(sample, config) for sample in photos.samples}
+    masks = mask_names(photos.samples) if config.save_masks else {}
+    keys = {sample.file_name: image_key(sample, config) for sample in photos.samples}
+    same = {(sample.file_name, sample.id, sample.split) for sample in photos.samples}
 
     def valid(record: Mapping[str, Any]) -> bool:
         name = record["file_name"]
-        return keys.get(name) == record.get(KEY) and (name not in mask_names or (out / mask_names[name]).is_file())
+        own = record.get(REDONE) and (name, record["source_id"], record["split"]) in same
+        return bool(own or keys.get(name) == record.get(KEY)) and (name not in masks or (out / masks[name]).is_file())
 
-    failures = list(photos.failures)
     with DatasetWriter(out, valid) as writer:
         todo = [sample for sample in photos.samples if sample.file_name not in writer.done]
         cleaner = load_cleaner(config) if todo else None
-        for sample, photo in track(_read_ahead(photos, todo, config.jobs), total=len(todo), description="clean"):
-            if isinstance(photo, Failure) or cleaner is None:
-                failures += [photo] if isinstance(photo, Failure) else []
-                continue
-            begun = time.monotonic()
-            cleaned = cleaner.clean(photo.pixels)
-            described = replace(sample, extra=_extra(sample, cleaned, cleaner, time.monotonic() - begun))
-            if sample.file_name in mask_names:
-                writer.add_side_file(mask_names[sample.file_name], _mask_png(cleaned))
-            _write(writer, described, photos.path(sample), photo, cleaned, keys[sample.file_name])
+        failures = clean_samples(writer, photos, todo, cleaner, masks, config) if cleaner else []
+        failures = [*photos.failures, *failures]
         samples = writer.finish(failures, photos.labels)
     check_lineage(Dataset(out, tuple(samples), photos.labels))
-    summary = _summarise(out, samples, failures, config, _notes(asked))
+    summary = summarise(out, samples, failures, config, _notes(asked))
     summary = replace(summary, seconds=time.monotonic() - started)
     write_receipt(out, key, config, inputs, summary)
     return summary
+
+
+def clean_samples(
+    writer: DatasetWriter,
+    photos: Dataset,
+    samples: Sequence[Sample],
+    cleaner: Cleaner,
+    masks: Mapping[str, str],
+    config: CleanConfig,
+) -> list[Failure]:
+    """Clean photos and write them.
+
+    Args:
+        writer: Of the target folder.
+        photos: Where the samples lie.
+        samples: What to clean.
+        cleaner: The models.
+        masks: Photo -> name of its mask, for those whose mask is to be written.
+        config: Settings; with `only`, the lines say that these photos were done again on request.
+
+    Returns:
+        The photos that could not be read.
+    """
+    failures = []
+    for sample, photo in track(_read_ahead(photos, samples, config.jobs), total=len(samples), description="clean"):
+        if isinstance(photo, Failure):
+            failures.append(photo)
+            continue
+        begun = time.monotonic()
+        cleaned = cleaner.clean(photo.pixels)
+        extra = _extra(sample, cleaned, cleaner, time.monotonic() - begun) | {REDONE: bool(config.only)}
+        if sample.file_name in masks:
+            writer.add_side_file(masks[sample.file_name], _mask_png(cleaned))
+        described = replace(sample, extra=extra)
+        _write(writer, described, photos.path(sample), photo, cleaned, image_key(sample, config))
+    return failures
 
 
 def resolve_config(config: CleanConfig) -> CleanConfig:
@@ -155,21 +187,22 @@ def _check_folders(source: Path, out: Path) -> None:
         raise ConfigError(f"--out {out} lies in the folder of the photos, {source}", "choose a folder beside it")
 
 
-def _earlier_splits(out: Path) -> dict[str, str]:
-    """Source id -> split that an earlier run in `out` decided."""
+def _earlier_splits(out: Path) -> dict[str, tuple[str, str]]:
+    """Source id -> split and group that an earlier run in `out` decided."""
     if not (out / METADATA_NAME).is_file():
         return {}
-    return {r["source_id"]: r["split"] for r in read_metadata(out) if r.get("source_id") and r.get("split")}
+    lines = (line for line in read_metadata(out) if line.get("source_id") and line.get("split"))
+    return {line["source_id"]: (line["split"], line.get("group") or "") for line in lines}
 
 
-def _key(sample: Sample, config: CleanConfig) -> str:
+def image_key(sample: Sample, config: CleanConfig) -> str:
     """What the result of one photo depends on."""
     settings = config.model_dump(mode="json", exclude=_NOT_IN_IMAGE_KEY)
     parts = [sample.id, sample.label, sample.split, sample.group, settings]
     return content_hash(json.dumps(parts, sort_keys=True).encode())
 
 
-def _mask_names(samples: Sequence[Sample]) -> dict[str, str]:
+def mask_names(samples: Sequence[Sample]) -> dict[str, str]:
     """Photo -> its mask; the photo's suffix stays in the name only where two photos differ in nothing else."""
     plain = {sample.file_name: str(PurePosixPath(sample.file_name).with_suffix(".png")) for sample in samples}
     uses = Counter(plain.values())
@@ -235,29 +268,3 @@ def _notes(asked: CleanConfig) -> list[str]:
     if asked.inpaint.backend == AUTO:
         notes.append(f"inpainter: {auto_inpainter()}")
     return notes
-
-
-def _summarise(
-    out: Path, samples: Sequence[Sample], failures: Sequence[Failure], config: CleanConfig, notes: list[str]
-) -> Summary:
-    marked = [sample for sample in samples if sample.extra["regions"]]
-    left = [sample for sample in samples if sample.extra["residual"]]
-    if left:
-        named = ", ".join(sample.file_name for sample in left[:5])
-        notes.append(f"something that looks like writing is left on {len(left)} photos, look at them: {named}")
-    counts = {
-        "photos": len(samples),
-        "cleaned": len(marked),
-        "regions": sum(len(sample.extra["regions"]) for sample in marked),
-        "residual": sum(sample.extra["residual"] for sample in left),
-    }
-    used = [DETECTOR_WEIGHTS[name] for name in detector_names(config.detect.backend)]
-    used += [INK_WEIGHT, INPAINTER_WEIGHTS[config.inpaint.backend]]
-    details = {
-        "detectors": list(detector_names(config.detect.backend)),
-        "inpainter": config.inpaint.backend,
-        "masked_share": round(sum(s.extra["masked_share"] for s in marked) / max(1, len(marked)), 4),
-        "splits": dict(sorted(Counter(sample.split for sample in samples).items())),
-    }
-    records = tuple(weights.get(weight_id).record for weight_id in used if weight_id)
-    return Summary("clean", out, counts, len(failures), tuple(notes), records, details)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.cleaning.crops import fill_holes
+from weldgen.cleaning.crops import fill_holes, find_crops
 from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
 from weldgen.cleaning.ink import InkSegmenter
 from weldgen.cleaning.inpainters import Inpainter
@@ -62,13 +62,13 @@ class Cleaner:
 
     def clean(self, image: RGB) -> Cleaned:
         """Take the writing out of a photo, (H, W, 3) uint8 RGB."""
-        found = self._find(image)
+        found = self._find(image, [np.s_[0 : image.shape[0], 0 : image.shape[1]]])
         holes, regions, result = found.holes, list(found.regions), image
         if not holes.any():
             return Cleaned(image, holes, regions, 0)
         result = self._fill(image, holes)
         for attempt in range(self.verify_rounds + 1):
-            left = self._find(result)
+            left = self._find(result, self._windows(holes))
             # a false alarm that was filled already and comes back would come back for ever
             wider = holes | dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
             if attempt == self.verify_rounds or not left.holes.any() or np.array_equal(wider, holes):
@@ -78,8 +78,14 @@ class Cleaner:
             result = self._fill(image, holes)
         return Cleaned(result, holes, regions, 0)
 
-    def _find(self, image: RGB) -> TextMask:
-        return text_mask(image, detect_all(self.detectors, image), self.segmenter.segment(image), self.mask)
+    def _find(self, image: RGB, windows: Sequence[tuple[slice, slice]]) -> TextMask:
+        seen = self.segmenter.segment_windows(image, windows)
+        return text_mask(image, detect_all(self.detectors, image, windows), seen, self.mask)
+
+    def _windows(self, holes: Mask) -> list[tuple[slice, slice]]:
+        """Where to look again: what lies further from the holes has been looked at and is as it was."""
+        around = scaled_px(self.inpaint.context_px / 2, holes.shape)
+        return [crop.window for crop in find_crops(holes, around)]
 
     def _fill(self, image: RGB, holes: Mask) -> RGB:
         context, feather = self.inpaint.context_px, self.inpaint.feather_px

@@ -10,7 +10,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,8 +55,14 @@ class TextDetector(Protocol):
 
     name: str
 
-    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
-        """Regions of each image, (H, W, 3) uint8 RGB of any size."""
+    def detect(self, images: Sequence[RGB], photo_px: int = 0) -> list[list[TextRegion]]:
+        """Regions of each image.
+
+        Args:
+            images: (H, W, 3) uint8 RGB of any sizes.
+            photo_px: Long side of the photo that the images are parts of, so that they are seen at the same scale as
+                the whole photo would be; 0 for images that are whole photos.
+        """
         ...
 
 
@@ -89,13 +95,13 @@ class EasyOcrDetector:
         self._maps = _ScoreMaps(_through_openvino(network, config.precision) if device == "cpu" else network)
         self._reader.detector = self._maps
 
-    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
-        """Regions of each image, (H, W, 3) uint8 RGB of any size."""
-        return [self._detect_one(image) for image in images]
+    def detect(self, images: Sequence[RGB], photo_px: int = 0) -> list[list[TextRegion]]:
+        """Regions of each image; see `TextDetector`."""
+        return [self._detect_one(image, photo_px) for image in images]
 
-    def _detect_one(self, image: RGB) -> list[TextRegion]:
+    def _detect_one(self, image: RGB, photo_px: int) -> list[TextRegion]:
         config = self._config
-        canvas, scale = _on_canvas(image, config)
+        canvas, scale = _on_canvas(image, photo_px, config.canvas_size_px, config.mag_ratio)
         level, tilted = self._reader.detect(
             canvas, min_size=max(1, round(config.min_size_px * scale)), text_threshold=config.text_threshold,
             low_text=config.low_text, link_threshold=config.link_threshold, canvas_size=max(canvas.shape[:2]),
@@ -133,9 +139,9 @@ class RapidOcrDetector:
         self._engine = rapidocr.RapidOCR(
             params={
                 "Global.log_level": "error",
-                "Global.max_side_len": config.canvas_size_px,
+                "Global.max_side_len": config.rapidocr_canvas_px,
                 "Det.limit_type": "max",
-                "Det.limit_side_len": config.canvas_size_px,
+                "Det.limit_side_len": config.rapidocr_canvas_px,
                 "Det.thresh": config.pixel_threshold,
                 "Det.box_thresh": config.box_threshold,
             }
@@ -144,12 +150,12 @@ class RapidOcrDetector:
         self._engine._load_det_model().sorted_boxes = lambda boxes: boxes
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)  # an image without text is no warning here
 
-    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
-        """Regions of each image, (H, W, 3) uint8 RGB of any size."""
-        return [self._detect_one(image) for image in images]
+    def detect(self, images: Sequence[RGB], photo_px: int = 0) -> list[list[TextRegion]]:
+        """Regions of each image; see `TextDetector`."""
+        return [self._detect_one(image, photo_px) for image in images]
 
-    def _detect_one(self, image: RGB) -> list[TextRegion]:
-        canvas, scale = _on_canvas(image, self._config)
+    def _detect_one(self, image: RGB, photo_px: int) -> list[TextRegion]:
+        canvas, scale = _on_canvas(image, photo_px, self._config.rapidocr_canvas_px, self._config.mag_ratio)
         bgr = np.ascontiguousarray(canvas[:, :, ::-1])
         found = self._engine(bgr, use_det=True, use_cls=False, use_rec=False)
         if found.boxes is None:
@@ -176,9 +182,17 @@ def load_detectors(config: DetectConfig, device: str) -> list[TextDetector]:
     return [DETECTORS[name](config, device) for name in detector_names(config.backend)]
 
 
-def detect_all(detectors: Sequence[TextDetector], image: RGB) -> list[TextRegion]:
-    """Union of what all detectors find in one image."""
-    return [region for detector in detectors for region in detector.detect([image])[0]]
+def detect_all(
+    detectors: Sequence[TextDetector], image: RGB, windows: Sequence[tuple[slice, slice]]
+) -> list[TextRegion]:
+    """Union of what all detectors find in some windows (rows, columns) of a photo, (H, W, 3) uint8 RGB."""
+    parts = [image[window] for window in windows]
+    found = []
+    for detector in detectors:
+        for (rows, columns), regions in zip(windows, detector.detect(parts, max(image.shape[:2])), strict=True):
+            offset = np.array([columns.start, rows.start], np.float32)
+            found += [replace(region, polygon=region.polygon + offset) for region in regions]
+    return found
 
 
 class _ScoreMaps:
@@ -220,10 +234,10 @@ def _through_openvino(network: Any, precision: str) -> Callable[[Any], tuple[Any
     return run
 
 
-def _on_canvas(image: RGB, config: DetectConfig) -> tuple[RGB, float]:
+def _on_canvas(image: RGB, photo_px: int, canvas_px: int, mag_ratio: float) -> tuple[RGB, float]:
     """The image at the size the detectors look at, and that size over the photo's."""
     height, width = image.shape[:2]
-    scale = min(config.canvas_size_px / max(height, width), config.mag_ratio)
+    scale = min(canvas_px / max(height, width, photo_px), mag_ratio)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8), scale

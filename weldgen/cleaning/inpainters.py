@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import cv2
@@ -15,6 +16,7 @@ from weldgen.cleaning import texture
 from weldgen.cleaning.settings import INPAINTER_WEIGHTS, LAMA, MIGAN, OPENCV, SIMPLE_LAMA, TEXTURE, InpaintConfig
 from weldgen.errors import BackendError
 from weldgen.inference import Network
+from weldgen.runtime import cpu_count
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -136,7 +138,8 @@ class TextureInpainter:
 
     def inpaint(self, images: Sequence[RGB], masks: Sequence[Mask]) -> list[RGB]:
         """Fill the holes of each image; see `Inpainter`."""
-        return [texture.fill(image, mask) for image, mask in zip(images, masks, strict=True)]
+        with ThreadPoolExecutor(cpu_count()) as pool:  # OpenCV leaves Python's lock while it works
+            return list(pool.map(texture.fill, images, masks))
 
 
 class OpenCvInpainter:

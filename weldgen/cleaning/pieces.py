@@ -15,8 +15,6 @@ Mask = npt.NDArray[np.bool_]
 
 # What a piece is fitted to.
 RIM_PX = 9
-# Metal this far around a piece or a hole says what is usual there.
-AROUND_PX = 14
 
 
 @dataclass(frozen=True)
@@ -27,13 +25,11 @@ class Piece:
         top: First row of the window.
         left: First column of the window.
         inside: (h, w) bool, the part within the window.
-        shore: (H, W) bool, what lies around the whole of the connected hole.
     """
 
     top: int
     left: int
     inside: Mask
-    shore: Mask
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -54,14 +50,13 @@ def cut(hole: Mask, side_px: int) -> list[Piece]:
     for index in range(1, count):
         left, top, width, height, _ = stats[index].tolist()
         part = labels == index
-        shore = dilate(part, AROUND_PX) & ~hole
         for first_row, last_row in _cuts(top, height, side_px):
             for first_column, last_column in _cuts(left, width, side_px):
                 cell = np.zeros(hole.shape, bool)
                 cell[first_row:last_row, first_column:last_column] = True
                 cell &= part
                 if cell.any():
-                    pieces += [_piece(cell, shore)]
+                    pieces += [_piece(cell)]
     return pieces
 
 
@@ -71,11 +66,11 @@ def _cuts(start: int, length: int, side_px: int) -> list[tuple[int, int]]:
     return list(pairwise(edges))
 
 
-def _piece(cell: Mask, shore: Mask) -> Piece:
+def _piece(cell: Mask) -> Piece:
     rows, columns = np.flatnonzero(cell.any(axis=1)), np.flatnonzero(cell.any(axis=0))
     top, left = max(0, int(rows[0]) - RIM_PX), max(0, int(columns[0]) - RIM_PX)
     bottom, right = int(rows[-1]) + 1 + RIM_PX, int(columns[-1]) + 1 + RIM_PX
-    return Piece(top, left, cell[top:bottom, left:right], shore)
+    return Piece(top, left, cell[top:bottom, left:right])
 
 
 def rim_of(inside: Mask) -> Mask:

@@ -50,13 +50,35 @@ def ingest(
 
 
 @command(app)
-def clean(common: Common, words: Words = None, out: Out = None) -> int:
+def clean(
+    common: Common,
+    words: Words = None,
+    out: Out = None,
+    review: Annotated[
+        bool, typer.Option("--review", help="Write review.html, to tick what needs another look.")
+    ] = False,
+    only: Annotated[
+        Path | None, typer.Option(help="List of photos to clean again; all others stay as they are.")
+    ] = None,
+) -> int:
     """Find writing on photos and take it away.
 
-    weldgen clean [SRC=data/raw] [--out data/clean]
+    weldgen clean [SRC=data/raw] [--out data/clean] [--review] [--only LIST]
     """
+    from weldgen.receipts import read_receipt
+    from weldgen.stages import get_stage
+
     paths, overrides = sort_words(words, ["source"])
-    return run_configured("clean", common, paths, overrides, out=out)
+    target = out or Path(get_stage("clean").out)
+    earlier = read_receipt(target) if only else None
+    if earlier and "source" not in paths:
+        paths["source"] = Path(earlier["inputs"]["source"])  # the list is about the photos that were cleaned there
+    code = run_configured("clean", common, paths, overrides, out=out, flags={"only": str(only) if only else None})
+    if review:
+        from weldgen.report.review_pages import write_clean_page
+
+        typer.echo(f"page: {write_clean_page(target)}")
+    return code
 
 
 @command(app)

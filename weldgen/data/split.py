@@ -45,22 +45,28 @@ class SplitConfig(Config):
         return self
 
 
-def decide_split(dataset: Dataset, config: SplitConfig, seed: int, fixed: Mapping[str, str] | None = None) -> Dataset:
+def decide_split(
+    dataset: Dataset, config: SplitConfig, seed: int, earlier: Mapping[str, tuple[str, str]] | None = None
+) -> Dataset:
     """Give every real sample a split.
 
-    A split that is decided already, in the dataset or in `fixed`, is kept. A class of fewer than three groups trains
+    A split that is decided already, in the dataset or in `earlier`, is kept. A class of fewer than three groups trains
     whole.
 
     Args:
         dataset: Any dataset; its files are read for their perceptual hashes where a split is missing.
         config: Shares and what counts as one group.
         seed: Seed of the assignment.
-        fixed: Sample id -> split of an earlier run.
+        earlier: Sample id -> split and group of an earlier run.
 
     Raises:
         DataError: One group has samples in two splits that are decided already.
     """
-    fixed = {**(fixed or {}), **{s.id: s.split for s in dataset.samples if s.split}}
+    known = {identity: split for identity, (split, _) in (earlier or {}).items()}
+    fixed = known | {s.id: s.split for s in dataset.samples if s.split}
+    if earlier:
+        grouped = (replace(s, group=s.group or earlier.get(s.id, ("", ""))[1]) for s in dataset.samples)
+        dataset = replace(dataset, samples=tuple(grouped))
     if all(sample.id in fixed for sample in dataset.samples):
         return replace(dataset, samples=tuple(replace(s, split=fixed[s.id]) for s in dataset.samples))
     groups = find_groups(dataset, config)

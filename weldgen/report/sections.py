@@ -16,6 +16,7 @@ from weldgen.data.dataset import Sample, read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.receipts import FAILURES_NAME, receipt_folder
 from weldgen.report.page import Picture, Section, Table, figure, picture, picture_file
+from weldgen.report.searches import pretrain_section, tune_section
 from weldgen.report.sheets import contact_sheet, strip
 
 RGB = npt.NDArray[np.uint8]
@@ -193,6 +194,8 @@ SECTIONS: dict[str, Callable[[Path, Receipt], Section]] = {
     "clean": clean_section,
     "synth": synth_section,
     "mix": mix_section,
+    "pretrain": pretrain_section,
+    "tune": tune_section,
     "train": train_section,
     "evaluate": evaluate_section,
     "export": export_section,

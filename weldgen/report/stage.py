@@ -6,6 +6,7 @@ from pathlib import Path
 
 from weldgen.receipts import read_receipt, receipt_folder
 from weldgen.report.page import write_page
+from weldgen.report.review_pages import write_label_page
 from weldgen.report.sections import SECTIONS
 
 
@@ -18,6 +19,8 @@ def write_stage_report(stage: str, out: Path) -> Path | None:
     """
     folder = receipt_folder(out)
     receipt = read_receipt(folder)
+    if receipt is not None and stage == "review":
+        return write_label_page(folder)  # a page to work on, not one to read
     if receipt is None or stage not in SECTIONS:
         return None
     section = SECTIONS[stage](out, receipt)

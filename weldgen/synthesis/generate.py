@@ -14,7 +14,7 @@ from weldgen.data.split import decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.errors import DataError
 from weldgen.receipts import Summary, finished, stage_key, write_receipt
-from weldgen.runtime import derive_seed, resolve_jobs, track
+from weldgen.runtime import derive_seed, file_hash, resolve_jobs, track
 from weldgen.synthesis.gates import HASH_BYTES, KnownHashes, nearest_bits
 from weldgen.synthesis.generators import (
     RENDER,
@@ -26,7 +26,7 @@ from weldgen.synthesis.generators import (
 from weldgen.synthesis.plan import Planned, make_plan
 from weldgen.synthesis.recipes import resolve_recipes
 from weldgen.synthesis.requests import TRANSPLANT
-from weldgen.synthesis.sdxl import SdxlConfig, missing_parts
+from weldgen.synthesis.sdxl import SdxlConfig, lora_file, missing_parts
 from weldgen.synthesis.settings import SynthConfig
 
 if TYPE_CHECKING:
@@ -88,7 +88,10 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
 def resolve_config(config: SynthConfig) -> SynthConfig:
     """The configuration with `auto` decided; it is part of the run's key."""
     name, _ = choose_generator(config.generator, config.sdxl, config.device)
-    return config.model_copy(update={"generator": name})
+    sdxl = config.sdxl
+    if name == SDXL and sdxl.lora and Path(sdxl.lora).exists():
+        sdxl = sdxl.model_copy(update={"lora_id": file_hash(lora_file(Path(sdxl.lora)))})
+    return config.model_copy(update={"generator": name, "sdxl": sdxl})
 
 
 def auto_generator(*, has_gpu: bool) -> str:

@@ -26,6 +26,8 @@ _MULTIPLE_PX = 8  # the autoencoder's factor; other sizes are cut down silently
 
 # What `weldgen lora` writes beside its weights.
 LORA_RECORD = "lora.json"
+# The name that diffusers gives to a LoRA's weights.
+LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
 
 # Licences of the default parts; whoever sets other parts answers for theirs.
 LICENCES = {
@@ -46,6 +48,7 @@ class SdxlConfig(Config):
     vae: str = Field("madebyollin/sdxl-vae-fp16-fix", description="folder or repository; empty: the model's own")
     vae_revision: str = Field("207b116dae70ace3637169f1ddd2434b91b3a8cd", description="commit")
     lora: str = Field("", description="folder or file of a LoRA, e.g. models/lora; empty: none")
+    lora_id: str = Field("", description="hash of the LoRA's weights; weldgen fills it in, so that a new LoRA counts")
     lora_scale: float = Field(1.0, ge=0, le=2, description="its weight")
     steps: int = Field(4, ge=1, description="steps of the full schedule")
     strength: float = Field(0.5, gt=0, le=1, description="share of the schedule that runs: 0 the photo, 1 all new")
@@ -86,6 +89,18 @@ def find_part(source: str, revision: str) -> Path | None:
         return Path(snapshot_download(source, revision=revision or None, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         return None
+
+
+def lora_file(path: Path) -> Path:
+    """The weights of a LoRA that is given by its file or its folder.
+
+    Raises:
+        BackendError: The folder holds none.
+    """
+    file = path / LORA_WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        raise BackendError(f"{path} holds no {LORA_WEIGHTS}", "weldgen lora makes one")
+    return file
 
 
 def lora_licence(path: Path) -> str:

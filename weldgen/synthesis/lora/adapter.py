@@ -10,8 +10,7 @@ import torch
 from weldgen.errors import ConfigError
 from weldgen.runtime import output_errors, temporary_for
 from weldgen.synthesis.lora.settings import AdapterSettings
-
-WEIGHTS_NAME = "pytorch_lora_weights.safetensors"
+from weldgen.synthesis.sdxl import LORA_WEIGHTS
 
 
 def add_adapter(unet: Any, settings: AdapterSettings) -> dict[str, torch.nn.Parameter]:
@@ -40,9 +39,8 @@ def add_adapter(unet: Any, settings: AdapterSettings) -> dict[str, torch.nn.Para
     try:
         unet.add_adapter(adapter)  # under the name "default", which the metadata is collected from
     except ValueError as error:
-        raise ConfigError(
-            f"adapter.targets={list(settings.targets)}: {error}", "e.g. adapter.targets=[to_q,to_v]"
-        ) from error
+        given = ", ".join(settings.targets)
+        raise ConfigError(f"adapter.targets=[{given}]: {error}", "e.g. adapter.targets=[to_q,to_v]") from error
     cast_training_params(unet, torch.float32)
     return {name: parameter for name, parameter in unet.named_parameters() if parameter.requires_grad}
 
@@ -62,7 +60,7 @@ def save_adapter(unet: Any, out: Path) -> Path:
     from peft.utils import get_peft_model_state_dict
 
     layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
-    target = out / WEIGHTS_NAME
+    target = out / LORA_WEIGHTS
     temporary = temporary_for(target)
     with output_errors(target):
         StableDiffusionXLPipeline.save_lora_weights(

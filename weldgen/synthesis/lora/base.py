@@ -60,7 +60,8 @@ def load_base(config: LoraConfig, precision: str) -> Any:
     for part in (pipe.vae, pipe.unet, pipe.text_encoder, pipe.text_encoder_2):
         part.requires_grad_(False)
         part.eval()
-    pipe.vae.to(torch.float32)
+    if pipe.vae.dtype != torch.float32:
+        pipe.vae.to(torch.float32)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 

@@ -50,7 +50,7 @@ class TrainingData:
     Attributes:
         shots: The photos that can be read.
         embeddings: Prompt -> embeddings, (T, D), and pooled embeddings, (P,).
-        failures: The photos that cannot.
+        failures: The files that cannot.
     """
 
     shots: tuple[Shot, ...]
@@ -73,7 +73,7 @@ def encode_data(
     Raises:
         DataError: Not one photo can be read.
     """
-    shots, failures = [], []
+    shots, failures = [], list(photos.failures)
     samples = photos.samples
     for sample in track(samples, total=len(samples), description="encode photos"):
         try:

@@ -138,8 +138,7 @@ class Training:
         for name in ("loss", "lr", "norm"):
             writer.add_scalar(f"train/{name}", self.history[-1][name], done)
         if logging.preview_every and (done % logging.preview_every == 0 or last):
-            with self._accelerator.autocast():
-                row = row_of(make_previews(self._pipe, self._data, self._config))
+            row = row_of(make_previews(self._pipe, self._data, self._config))
             writer.add_image("validation", row, done, dataformats="HWC")
             write_rgb(self._out / PREVIEWS / f"step_{done:06d}.png", row)
         if done % logging.checkpoint_every == 0 or last:

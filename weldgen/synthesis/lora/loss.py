@@ -34,7 +34,7 @@ def min_snr_weights(schedule: Any, timesteps: torch.Tensor, gamma: float) -> tor
     """
     if not gamma:
         return torch.ones(len(timesteps), device=timesteps.device)
-    kept = schedule.alphas_cumprod.to(timesteps.device)[timesteps].float()
+    kept: torch.Tensor = schedule.alphas_cumprod.to(timesteps.device)[timesteps].float()
     snr = kept / (1 - kept)
     if schedule.config.prediction_type == "epsilon":
         return (gamma / snr).clamp(max=1.0)  # the same, and 1 instead of 0 / 0 where no signal is left

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -69,17 +70,16 @@ def make_optimizer(parameters: Iterable[Any], settings: TrainingSettings, device
     if name == "auto":
         found = device.startswith("cuda") and importlib.util.find_spec("bitsandbytes") is not None
         name = "adam8bit" if found else "adamw"
-    options = {"lr": settings.lr, "weight_decay": settings.weight_decay}
     if name == "adamw":
-        return torch.optim.AdamW(parameters, **options), name
+        return torch.optim.AdamW(parameters, lr=settings.lr, weight_decay=settings.weight_decay), name
     try:
-        from bitsandbytes.optim import AdamW8bit
+        optimizers: Any = importlib.import_module("bitsandbytes.optim")
     except (ImportError, RuntimeError, OSError) as error:
         raise BackendError(
             f"training.optimizer=adam8bit needs bitsandbytes: {error}",
             "pip install bitsandbytes, or set training.optimizer=adamw",
         ) from error
-    return AdamW8bit(parameters, **options), name
+    return optimizers.AdamW8bit(parameters, lr=settings.lr, weight_decay=settings.weight_decay), name
 
 
 def check_optimizer(settings: TrainingSettings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,7 +11,7 @@ from weldgen.data.split import SplitConfig
 from weldgen.synthesis import sdxl
 from weldgen.synthesis.recipes import Recipe
 
-BASE = "base"
+BASE: Final = "base"
 # Where a Turbo model of four steps runs: its trailing grid over 1000 timesteps.
 TURBO_TIMESTEPS = (249, 499, 749, 999)
 

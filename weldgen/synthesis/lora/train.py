@@ -18,6 +18,7 @@ from weldgen.data.dataset import Dataset, failures_text
 from weldgen.data.split import decide_split, require_labels
 from weldgen.errors import ConfigError, DataError
 from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
+from weldgen.runfolder import RunFolder
 from weldgen.runtime import write_atomic
 from weldgen.synthesis.lora.base import load_base, release_text_encoders, require_base
 from weldgen.synthesis.lora.settings import BASE, LoraConfig
@@ -59,7 +60,7 @@ def lora(dataset: Path, out: Path, config: LoraConfig) -> Summary:
     photos, recipes = training_photos(dataset, config)
     require_base(config)
     from weldgen.synthesis.lora.adapter import save_adapter
-    from weldgen.synthesis.lora.folder import LoraFolder
+    from weldgen.synthesis.lora.folder import LORA
     from weldgen.synthesis.lora.loop import Training
     from weldgen.synthesis.lora.machine import check_optimizer, open_accelerator
 
@@ -67,7 +68,7 @@ def lora(dataset: Path, out: Path, config: LoraConfig) -> Summary:
     with ExitStack() as stack:
         accelerator, precision = stack.enter_context(open_accelerator(config))
         pipe = load_base(config, precision)
-        folder = stack.enter_context(LoraFolder(out, key)) if accelerator.is_main_process else None
+        folder = stack.enter_context(RunFolder(out, LORA, key)) if accelerator.is_main_process else None
         data = _encode(accelerator, pipe, photos, recipes, out, config)
         training = Training(accelerator, pipe, data, out, config)
         training.run()
