@@ -127,5 +127,5 @@ def test_every_command_and_page_is_documented():
 
 def test_links_and_pictures_exist():
     for page in PAGES:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
