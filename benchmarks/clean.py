@@ -18,9 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from weldgen.cleaning.clean import CleanConfig, load_cleaner
 from weldgen.cleaning.inpainters import INPAINTERS
-from weldgen.cleaning.settings import InpaintConfig
+from weldgen.cleaning.photos import load_cleaner
+from weldgen.cleaning.settings import CleanConfig, InpaintConfig
 from weldgen.data.images import write_rgb
 from weldgen.errors import BackendError
 from weldgen.report.sheets import strip

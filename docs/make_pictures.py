@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from weldgen.cleaning.clean import CleanConfig, load_cleaner
+from weldgen.cleaning.photos import load_cleaner
+from weldgen.cleaning.settings import CleanConfig
 from weldgen.data.images import write_rgb
 from weldgen.report.sheets import strip
 from weldgen.runtime import derive_seed

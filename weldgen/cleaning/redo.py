@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from weldgen.cleaning.clean import CleanConfig, clean_samples, load_cleaner, mask_names
+from weldgen.cleaning.photos import clean_samples, load_cleaner, mask_names
+from weldgen.cleaning.settings import CleanConfig
 from weldgen.cleaning.summary import summarise
 from weldgen.data.dataset import METADATA_NAME, Dataset, Failure, Sample, check_lineage, read_metadata
 from weldgen.data.writer import DatasetWriter

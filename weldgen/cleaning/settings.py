@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from weldgen import weights
-from weldgen.config import Config
+from weldgen.config import Config, StageConfig
+from weldgen.data.split import SplitConfig
 from weldgen.errors import ConfigError
 
 AUTO = "auto"
@@ -64,6 +65,21 @@ class InpaintConfig(Config):
     batch_size: int = Field(4, ge=1, description="crops that LaMa fills at once")
     context_px: int = Field(128, ge=16, description="metal around a hole that the inpainter sees, on a 1500 px photo")
     feather_px: int = Field(5, ge=0, le=30, description="width of the blended seam inside the hole, on a 1500 px photo")
+
+
+class CleanConfig(StageConfig):
+    """How writing is found, covered and filled, and how the photos are split."""
+
+    detect: DetectConfig = DetectConfig()
+    ink: InkConfig = InkConfig()
+    mask: MaskConfig = MaskConfig()
+    inpaint: InpaintConfig = InpaintConfig()
+    verify_rounds: int = Field(
+        2, ge=0, le=5, description="how often a photo on which something is left is cleaned again"
+    )
+    save_masks: bool = Field(False, description="write masks/<class>/<name>.png, white where pixels were replaced")
+    only: str = Field("", description="list of photos; they alone are cleaned again, all others stay (--only LIST)")
+    split: SplitConfig = SplitConfig()
 
 
 def detector_names(backend: str) -> tuple[str, ...]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from weldgen import weights
-from weldgen.cleaning.settings import DETECTOR_WEIGHTS, INK_WEIGHT, INPAINTER_WEIGHTS, detector_names
+from weldgen.cleaning.settings import DETECTOR_WEIGHTS, INK_WEIGHT, INPAINTER_WEIGHTS, CleanConfig, detector_names
 from weldgen.data.dataset import Failure, Sample
 from weldgen.receipts import Summary
-
-if TYPE_CHECKING:
-    from weldgen.cleaning.clean import CleanConfig
 
 # The field of a photo's line that says that it was done again with settings of its own.
 REDONE = "redone"
