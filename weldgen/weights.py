@@ -73,6 +73,15 @@ WEIGHTS: dict[str, Weight] = {
             sha256="4a5efbfb48b4081100544e75e1e2b57f8de3d84f213004b14b85fd4b3748db17",
         ),
         Weight(
+            id="english_g2",
+            file="models/english_g2.pth",
+            package="easyocr_en_models",
+            licence="Apache-2.0",
+            used_by="clean --transcribe: EasyOCR's recogniser",
+            size_mb=15,
+            sha256="e2272681d9d67a04e2dff396b6e95077bc19001f8f6d3593c307b9852e1c29e8",
+        ),
+        Weight(
             id="ppocr",
             file="models",
             package="rapidocr",

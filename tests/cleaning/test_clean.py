@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from weldgen.cleaning import clean as stage
+from weldgen.cleaning import photos as stage
 from weldgen.cleaning.clean import CleanConfig, auto_detectors, auto_inpainter, clean
 from weldgen.cleaning.settings import LAMA, TEXTURE
 from weldgen.data.dataset import Dataset, read_metadata

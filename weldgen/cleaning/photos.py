@@ -20,6 +20,7 @@ from weldgen.runtime import content_hash, resolve_device, resolve_jobs, track
 
 if TYPE_CHECKING:
     from weldgen.cleaning.cleaner import Cleaned, Cleaner
+    from weldgen.cleaning.transcribe import Transcriber
     from weldgen.data.images import Photo
 
 MASKS = "masks"
@@ -46,6 +47,14 @@ def load_cleaner(config: CleanConfig) -> Cleaner:
     )
 
 
+def _load_reader(config: CleanConfig) -> Transcriber | None:
+    if not config.transcribe:
+        return None
+    from weldgen.cleaning.transcribe import Transcriber
+
+    return Transcriber(resolve_device(config.device))
+
+
 def clean_samples(
     writer: DatasetWriter,
     photos: Dataset,
@@ -67,6 +76,7 @@ def clean_samples(
     Returns:
         The photos that could not be read.
     """
+    reader = _load_reader(config)
     failures = []
     for sample, photo in track(_read_ahead(photos, samples, config.jobs), total=len(samples), description="clean"):
         if isinstance(photo, Failure):
@@ -75,6 +85,9 @@ def clean_samples(
         begun = time.monotonic()
         cleaned = cleaner.clean(photo.pixels)
         extra = _extra(sample, cleaned, cleaner, time.monotonic() - begun) | {REDONE: bool(config.only)}
+        if reader:
+            pairs = zip(extra["regions"], reader.read(photo.pixels, cleaned.regions), strict=True)
+            extra["regions"] = [region | reading.record() for region, reading in pairs]
         if sample.file_name in masks:
             writer.add_side_file(masks[sample.file_name], _mask_png(cleaned))
         described = replace(sample, extra=extra)

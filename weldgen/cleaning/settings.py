@@ -15,7 +15,7 @@ AUTO = "auto"
 # Names of the backends; everything else refers to these.
 EASYOCR, RAPIDOCR = "easyocr", "rapidocr"
 LAMA, MIGAN, TEXTURE, OPENCV, SIMPLE_LAMA = "lama", "migan", "texture", "opencv", "simple-lama"
-INK_WEIGHT = "ink"
+INK_WEIGHT, READER_WEIGHT = "ink", "english_g2"
 # Backend -> the weights it needs.
 DETECTOR_WEIGHTS = {EASYOCR: "craft", RAPIDOCR: "ppocr"}
 INPAINTER_WEIGHTS = {LAMA: "lama", MIGAN: "migan", TEXTURE: "", OPENCV: "", SIMPLE_LAMA: "lama"}
@@ -78,6 +78,7 @@ class CleanConfig(StageConfig):
         2, ge=0, le=5, description="how often a photo on which something is left is cleaned again"
     )
     save_masks: bool = Field(False, description="write masks/<class>/<name>.png, white where pixels were replaced")
+    transcribe: bool = Field(False, description="read the writing and keep it in the metadata; takes longer")
     only: str = Field("", description="list of photos; they alone are cleaned again, all others stay (--only LIST)")
     split: SplitConfig = SplitConfig()
 

@@ -60,10 +60,13 @@ def clean(
     only: Annotated[
         Path | None, typer.Option(help="List of photos to clean again; all others stay as they are.")
     ] = None,
+    transcribe: Annotated[
+        bool, typer.Option("--transcribe", help="Read the writing and keep it in the metadata.")
+    ] = False,
 ) -> int:
     """Find writing on photos and take it away.
 
-    weldgen clean [SRC=data/raw] [--out data/clean] [--review] [--only LIST]
+    weldgen clean [SRC=data/raw] [--out data/clean] [--transcribe] [--review] [--only LIST]
     """
     from weldgen.receipts import read_receipt
     from weldgen.stages import get_stage
@@ -73,7 +76,8 @@ def clean(
     earlier = read_receipt(target) if only else None
     if earlier and "source" not in paths:
         paths["source"] = Path(earlier["inputs"]["source"])  # the list is about the photos that were cleaned there
-    code = run_configured("clean", common, paths, overrides, out=out, flags={"only": str(only) if only else None})
+    flags = {"only": str(only) if only else None, "transcribe": transcribe or None}
+    code = run_configured("clean", common, paths, overrides, out=out, flags=flags)
     if review:
         from weldgen.report.review_pages import write_clean_page
 
