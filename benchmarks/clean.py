@@ -169,9 +169,8 @@ def main() -> None:
     reader = load_reader()
     found = np.mean([items_found(reader, case.marked, case.ink) for case in photos])
     print(f"EasyOCR finds {found:.1f} items a photo in them; `items` is what it still finds")
-    print(
-        f"{'':16} {'ink left':>8} {'items':>8} {'PSNR dB':>8} {'texture':>8} {'masked':>8} {'outside':>8} {'s/photo':>8}"
-    )
+    titles = ("ink left", "items", "PSNR dB", "texture", "masked", "outside", "s/photo")
+    print(" " * 16 + "".join(f" {title:>8}" for title in titles))
     line, plain_seconds, plain_results = measure("plain chain", plain_chain(reader), photos, reader)
     print(line)
     columns = [plain_results]

@@ -29,7 +29,7 @@ _OVERLAP_PX = 5
 # How far from a piece its grain is looked for.
 _REACH_PX = 130
 # Finer than this is grain and is copied; coarser is tone and comes from the smooth filling.
-_TONE_SIGMA_PX = 3.0
+_TONE_SIGMA_PX = 4.5
 # The smooth filling is compared with the photo without its grain.
 _SHAPE_SIGMA_PX = 1.5
 _INSIDE_WEIGHT = 0.7
