@@ -27,7 +27,7 @@ _PIECE_PX = 48
 _SMALLEST_PIECE_PX = 10
 _OVERLAP_PX = 5
 # How far from a piece its grain is looked for.
-_REACH_PX = 130
+_REACH_PX, _REACH_SHARE = 130, 2
 # Finer than this is grain and is copied; coarser is tone and comes from the smooth filling.
 _TONE_SIGMA_PX = 4.5
 # The smooth filling is compared with the photo without its grain.
@@ -88,7 +88,7 @@ class _Filling:
             waiting.sort(key=lambda piece: -self._support(piece))
             piece = waiting.pop(0)
             small = max(piece.inside.shape) - 2 * RIM_PX <= _SMALLEST_PIECE_PX
-            shift = self._nearest(piece, _REACH_PX) if small else self._best_shift(piece)
+            shift = self._nearest(piece) if small else self._best_shift(piece)
             if shift is not None:
                 self._copy(piece, *shift)
             elif small:
@@ -104,11 +104,8 @@ class _Filling:
 
     def _best_shift(self, piece: Piece) -> tuple[int, int] | None:
         """Shift (down, right) to a place that looks like the piece in its surroundings, or None."""
-        for reach_px in (_REACH_PX, max(self.hole.shape)):
-            shift = self._nearest(piece, reach_px)
-            if shift and self._fits(piece, *shift):
-                return shift
-        return None
+        shift = self._nearest(piece)
+        return shift if shift and self._fits(piece, *shift) else None
 
     def _fits(self, piece: Piece, down: int, right: int) -> bool:
         """Whether a place shows the same kind of metal: in a crowded photo the best place may still be the weld."""
@@ -122,11 +119,13 @@ class _Filling:
         tone = max(_TONE_MISFIT, _UNEVEN_MISFIT * uneven)
         return bool(misfit[1] + misfit[2] <= tone and misfit[3] <= max(_GRAIN_MISFIT, (_GRAIN_SHARE * strength) ** 2))
 
-    def _nearest(self, piece: Piece, reach_px: int) -> tuple[int, int] | None:
+    def _nearest(self, piece: Piece) -> tuple[int, int] | None:
         """Shift to the place within reach that looks most like the piece in its surroundings; None: all is hole."""
         rows, columns = piece.window
-        top, left = max(0, rows.start - reach_px), max(0, columns.start - reach_px)
-        area = np.s_[top : rows.stop + reach_px, left : columns.stop + reach_px]
+        # a small piece finds its like nearby
+        reach = min(_REACH_PX, _REACH_SHARE * max(piece.inside.shape))
+        top, left = max(0, rows.start - reach), max(0, columns.start - reach)
+        area = np.s_[top : rows.stop + reach, left : columns.stop + reach]
         rim = (rim_of(piece.inside) & self.done[piece.window]).astype(np.float32)
         wanted = piece.inside + rim
         # grain cannot be compared where it is not yet there, tones can
