@@ -10,7 +10,6 @@ from weldgen.receipts import stage_key
 
 
 def test_curves_and_settings_reach_mlflow(photos, tmp_path, tiny_config):
-    pytest.importorskip("mlflow", reason="needs pip install 'weldgen[mlflow]'")
     config = tiny_config(logging={"mlflow": {"enabled": True, "experiment": "shop"}})
     train(photos, tmp_path / "model", config)
     with sqlite3.connect(tmp_path / "model" / "mlflow" / "mlflow.db") as database:
@@ -22,7 +21,6 @@ def test_curves_and_settings_reach_mlflow(photos, tmp_path, tiny_config):
 
 
 def test_curves_reach_weights_and_biases_without_a_network(photos, tmp_path, tiny_config):
-    pytest.importorskip("wandb", reason="needs pip install 'weldgen[wandb]'")
     train(photos, tmp_path / "model", tiny_config(logging={"wandb": {"enabled": True, "project": "shop"}}))
     runs = list((tmp_path / "model" / "wandb").rglob("*.wandb"))
     assert len(runs) == 1 and runs[0].stat().st_size > 1000

@@ -14,9 +14,9 @@ import yaml
 from optuna.trial import TrialState
 from PIL import Image
 
-from weldgen.classifier import search
+from weldgen.classifier import outcomes, search
 from weldgen.classifier.module import ClassifierModule
-from weldgen.classifier.search import Outcome, Places
+from weldgen.classifier.outcomes import Outcome, Places
 from weldgen.classifier.space import TuneConfig, apply, as_they_are, current, dimensions
 from weldgen.classifier.train import TrainConfig
 from weldgen.classifier.tune import tune, tune_config
@@ -214,7 +214,7 @@ def test_a_bad_trial_is_cut_short(photos, tmp_path, config, monkeypatch):
     places = Places((photos, tmp_path / "none"), tmp_path / "mixes", tmp_path / "trials")
     searched = config(mix=MixConfig(real_ratio=1.0))
     search.run_trial("0", study.ask(), {"train.training.lr": "0.002"}, searched, places)
-    cut = search.outcomes(study, places)[0]
+    cut = outcomes.outcomes(study, places)[0]
     assert (cut.state, cut.score, cut.choice) == ("pruned", 0.0, {"train.training.lr": "0.002"})
     assert not (tmp_path / "trials" / "0" / "model" / "model.json").exists()
     assert watchers() == ()
@@ -263,7 +263,7 @@ def found(config, first, *others):
         return Outcome(name, "complete", choice, score, right=dict(zip(files, map(bool, right), strict=True)))
 
     trials = [outcome(str(k), right) for k, right in enumerate(others)]
-    return Tuning.of(outcome(search.AS_THEY_ARE, first), trials, samples, {}, config())
+    return Tuning.of(outcome(outcomes.AS_THEY_ARE, first), trials, samples, {}, config())
 
 
 def test_of_equal_ones_the_settings_as_they_are_stay(config, tmp_path):

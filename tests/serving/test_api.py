@@ -15,10 +15,6 @@ from PIL import Image
 from weldgen.errors import BackendError, ConfigError, DataError
 from weldgen.serving.api import create_app, serve
 
-pytest.importorskip("fastapi", reason="the extra 'serve' is not installed: pip install 'weldgen[serve]'")
-pytest.importorskip("prometheus_client", reason="the extra 'serve' is not installed: pip install 'weldgen[serve]'")
-pytest.importorskip("httpx", reason="httpx, which asks the service in tests, is not installed: pip install httpx")
-
 
 def photo(level: int, size_px: tuple[int, int] = (80, 56), kind: str = "PNG") -> bytes:
     """A flat photo: dark is `bad`, bright is `good`."""

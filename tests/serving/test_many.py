@@ -10,7 +10,6 @@ from weldgen.serving.predict import predict_paths
 
 
 def test_a_cluster_answers_as_one_machine_does(tiny_model, tmp_path):
-    pytest.importorskip("ray", reason="needs pip install 'weldgen[ray]'")
     for index in range(5):
         pixels = np.random.default_rng(index).integers(0, 255, (40, 60, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index}.png")

@@ -16,9 +16,6 @@ from PIL import Image
 from weldgen.errors import BackendError
 from weldgen.serving.ui import create_ui_app, launch
 
-pytest.importorskip("gradio", reason="the extra 'ui' is not installed: pip install 'weldgen[ui]'")
-pytest.importorskip("httpx", reason="httpx, which asks the page in tests, is not installed: pip install httpx")
-
 
 def photo(level: int) -> bytes:
     pixels = np.random.default_rng(level).normal(level, 20, (56, 80, 3)).clip(0, 255).astype(np.uint8)

@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from weldgen import weights as registry
+from weldgen.config import StageConfig
 from weldgen.errors import ConfigError, DataError
 from weldgen.runtime import cache_dir, file_hash
 
@@ -20,6 +21,8 @@ PREFERRED = "convnextv2_nano.fcmae_ft_in22k_in1k_384"
 PREFERRED_LICENCE = "CC-BY-NC-4.0"
 EMBEDDED = "tf_efficientnet_lite0"
 EMBEDDED_WEIGHT = "efficientnet_lite0"
+ConfigT = TypeVar("ConfigT", bound=StageConfig)
+
 # What `model.weights` may say besides a path.
 WEIGHT_CHOICES = ("auto", "pretrained", "embedded", "none")
 # Files in the folder of `weldgen pretrain`.
@@ -89,6 +92,17 @@ def pin_weights(weights: str) -> str:
     if weights in WEIGHT_CHOICES or _PINNED.fullmatch(weights):
         return weights
     return f"{weights}#{file_hash(read_own_weights(weights).file)}"
+
+
+def pin_config(config: ConfigT) -> ConfigT:
+    """A configuration as it counts in the run's key: `model.weights` with the hash of its file.
+
+    Raises:
+        ConfigError: There is no such path.
+        DataError: It holds no finished weights.
+    """
+    model = cast(Any, config).model
+    return config.model_copy(update={"model": model.model_copy(update={"weights": pin_weights(model.weights)})})
 
 
 def check_unseen(weights: str, dataset: Dataset) -> None:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from weldgen.classifier.local_weights import pin_weights
+from weldgen.classifier.local_weights import pin_config as resolve_config
 from weldgen.classifier.pretraining import PretrainConfig
 from weldgen.data.dataset import Dataset, Sample, failures_text
 from weldgen.data.split import decide_split
@@ -83,17 +83,6 @@ def pretrain(dataset: Path, synthetic: Path, out: Path, config: PretrainConfig) 
         write_receipt(out, key, config, inputs, summary)
         folder.finish()
     return summary
-
-
-def resolve_config(config: PretrainConfig) -> PretrainConfig:
-    """The configuration as it counts in the run's key: weights named by a path with the hash of their file.
-
-    Raises:
-        ConfigError: There is no such path.
-        DataError: It holds no finished weights.
-    """
-    model = config.model.model_copy(update={"weights": pin_weights(config.model.weights)})
-    return config.model_copy(update={"model": model})
 
 
 def open_sources(root: Path, synthetic: Path, config: PretrainConfig) -> list[tuple[Dataset, list[Sample]]]:

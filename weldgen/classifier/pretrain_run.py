@@ -23,7 +23,7 @@ from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.network import WeldNetwork, adapt_statistics
 from weldgen.classifier.pretrain_keeper import PretrainKeeper
 from weldgen.classifier.pretraining import PretrainConfig
-from weldgen.classifier.run import PRECISIONS, choose_precision, quiet_lightning
+from weldgen.classifier.run import PRECISIONS, choose_precision, length_notes, quiet_lightning
 from weldgen.classifier.spread import MEASURED, collapsed, measure_spread, squares
 from weldgen.classifier.views import Photos, ViewSet
 from weldgen.data.dataset import Sample
@@ -220,17 +220,7 @@ def _save(
 def _notes(
     backbone: Backbone, out: Path, length: Length, config: PretrainConfig, details: Mapping[str, Any]
 ) -> tuple[str, ...]:
-    lines = [*backbone.notes]
-    if length.epochs > config.training.epochs:
-        lines.append(
-            f"few images: {length.epochs} epochs instead of {config.training.epochs}, "
-            f"to make {config.training.min_steps} steps (training.min_steps)"
-        )
-    if length.epochs < config.training.epochs:
-        lines.append(
-            f"many images for a CPU: {length.epochs} epochs instead of {config.training.epochs}; "
-            "training.cpu_max_steps=0 lifts the limit"
-        )
+    lines = [*backbone.notes, *length_notes(length.epochs, config.training)]
     if details["crops"]["local_px"] != config.crops.local_px:
         lines.append(
             f"{backbone.name} is built for one size: its small crops have {config.crops.global_px} px instead of "

@@ -24,7 +24,8 @@ from weldgen.classifier.losses import balanced_class_weights
 from weldgen.classifier.model_file import ModelCard, licences, save_model, trained_on
 from weldgen.classifier.module import ClassifierModule, Plan
 from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze
-from weldgen.classifier.settings import TrainConfig
+from weldgen.classifier.pretraining import PretrainSettings
+from weldgen.classifier.settings import TrainConfig, TrainingSettings
 from weldgen.classifier.watch import watchers
 from weldgen.errors import BackendError
 from weldgen.runtime import cpu_count, derive_seed, log, resolve_jobs
@@ -221,21 +222,26 @@ def _seen(training: Images, validation: Images) -> dict[str, list[str]]:
     }
 
 
+def length_notes(epochs: int, asked: TrainingSettings | PretrainSettings) -> list[str]:
+    """Sentences on a run that has other epochs than were asked for."""
+    if epochs > asked.epochs:
+        return [
+            f"few images: {epochs} epochs instead of {asked.epochs}, to make {asked.min_steps} steps "
+            "(training.min_steps)"
+        ]
+    if epochs < asked.epochs:
+        return [
+            f"many images for a CPU: {epochs} epochs instead of {asked.epochs}; "
+            "training.cpu_max_steps=0 lifts the limit"
+        ]
+    return []
+
+
 def _notes(
     backbone: Backbone, learning: float, card: ModelCard, keeper: Keeper, plan: Plan, config: TrainConfig
 ) -> tuple[str, ...]:
     ran = len(keeper.history)
-    lines = [*backbone.notes]
-    if plan.epochs > config.training.epochs:
-        lines.append(
-            f"few images: {plan.epochs} epochs instead of {config.training.epochs}, "
-            f"to make {config.training.min_steps} steps (training.min_steps)"
-        )
-    if plan.epochs < config.training.epochs:
-        lines.append(
-            f"many images for a CPU: {plan.epochs} epochs instead of {config.training.epochs}; "
-            "training.cpu_max_steps=0 lifts the limit"
-        )
+    lines = [*backbone.notes, *length_notes(plan.epochs, config.training)]
     if config.model.freeze_stages:
         lines.append(
             f"{learning:.1%} of the backbone's parameters learn (model.freeze_stages={config.model.freeze_stages})"

@@ -7,23 +7,19 @@ so what it suggests depends on the finished trials alone, not on where a search 
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from weldgen.classifier.evaluate import PREDICTIONS, EvaluateConfig, evaluate
-from weldgen.classifier.folder import TENSORBOARD
-from weldgen.classifier.keeper import BEST, LAST, Keeper
-from weldgen.classifier.model_file import WEIGHTS_NAME
+from weldgen.classifier.evaluate import EvaluateConfig, evaluate
+from weldgen.classifier.keeper import Keeper
+from weldgen.classifier.outcomes import AS_THEY_ARE, Outcome, Places, folder_name, right_photos
 from weldgen.classifier.space import Dimension, TuneConfig, apply, as_they_are, current
 from weldgen.classifier.train import train
 from weldgen.classifier.trials import Attempts
@@ -31,63 +27,10 @@ from weldgen.classifier.watch import watching
 from weldgen.data.mix import mix
 from weldgen.runtime import content_hash, derive_seed, log, output_errors
 
-AS_THEY_ARE = "as they are"
 # Trials are compared at tenths of their planned epochs, because settings may change the number of epochs.
 _TENTHS = 10
 # In the first three tenths the learning rate rises and a comparison says little.
 _NOT_BEFORE = 3
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one trial.
-
-    Attributes:
-        name: `as they are`, or the number of the trial.
-        state: `complete`, `pruned` or `failed`.
-        choice: Key of each searched setting -> its value, as written.
-        score: Balanced accuracy on the real validation photos; of a pruned trial the best until then.
-        epochs: That ran.
-        seconds: Training time.
-        reason: Why it failed.
-        right: Whether it was right, by validation photo; of complete trials.
-    """
-
-    name: str
-    state: str
-    choice: Mapping[str, str]
-    score: float | None = None
-    epochs: int = 0
-    seconds: float = 0.0
-    reason: str = ""
-    right: Mapping[str, bool] = field(default_factory=dict)
-
-    def record(self) -> dict[str, Any]:
-        """The line of `study.jsonl`."""
-        return {
-            "trial": self.name,
-            "state": self.state,
-            "balanced_accuracy": self.score,
-            "settings": dict(self.choice),
-            "epochs": self.epochs,
-            "seconds": self.seconds,
-            **({"reason": self.reason} if self.reason else {}),
-        }
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a search reads and writes.
-
-    Attributes:
-        parts: Datasets of real photos and of synthetic images.
-        mixes: Folder for the mixes, which trials share.
-        trials: Folder for the trials.
-    """
-
-    parts: tuple[Path, Path]
-    mixes: Path
-    trials: Path
 
 
 class Reporter(pl.Callback):
@@ -213,58 +156,12 @@ def run_trial(name: str, trial: optuna.Trial, choice: Mapping[str, str], config:
     log.info("trial %s: balanced accuracy %.1f %% on the validation photos", name, 100 * (found.score or 0))
 
 
-def outcomes(study: optuna.Study, places: Places) -> list[Outcome]:
-    """What became of the trials that have ended, in their order."""
-    states = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
-    trials = [t for t in study.get_trials(deepcopy=False) if "name" not in t.user_attrs]
-    found = []
-    for number, trial in enumerate(trials):
-        if trial.state not in states:
-            continue
-        complete = trial.state is TrialState.COMPLETE
-        attributes = trial.user_attrs
-        reports = [value for _, value in sorted(trial.intermediate_values.items())]
-        found.append(
-            Outcome(
-                str(number),
-                states[trial.state],
-                attributes.get("choice", {}),
-                trial.value if complete else (reports[-1] if reports else None),
-                attributes.get("epochs", 0),
-                attributes.get("seconds", 0.0),
-                attributes.get("reason", ""),
-                _right(places.trials / str(number)) if complete else {},
-            )
-        )
-    return found
-
-
-def lighten(places: Places, keep: Sequence[str]) -> None:
-    """Remove the weights of ended trials but those named: what is measured of them is written down elsewhere."""
-    for folder in places.trials.iterdir() if places.trials.is_dir() else ():
-        if folder.name not in {_folder_name(name) for name in keep}:
-            for name in (BEST, LAST, WEIGHTS_NAME):
-                (folder / "model" / name).unlink(missing_ok=True)
-            shutil.rmtree(folder / "model" / TENSORBOARD, ignore_errors=True)
-
-
-def importances(study: optuna.Study) -> dict[str, float]:
-    """How much of the difference between good and other trials each setting explains (PED-ANOVA, Watanabe et al. 2023).
-
-    Empty where there are too few complete trials, or all are equally good.
-    """
-    complete = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.COMPLETE]
-    if len(complete) < 4 or len({trial.value for trial in complete}) < 2:
-        return {}
-    return dict(optuna.importance.get_param_importances(study))
-
-
 def _run(name: str, choice: Mapping[str, str], config: TuneConfig, places: Places) -> Outcome:
     """Mix, train and measure on the real validation photos, by the stages themselves."""
     mixing, training = apply(config, choice)
     mixed = places.mixes / content_hash(mixing.model_dump_json().encode())[:8]
     mix(*places.parts, mixed, mixing)
-    folder = places.trials / _folder_name(name)
+    folder = places.trials / folder_name(name)
     trained = train(mixed, folder / "model", training)
     measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs, split="val")
     evaluated = evaluate(folder / "model", mixed, folder / "evaluation", measured)
@@ -276,17 +173,8 @@ def _run(name: str, choice: Mapping[str, str], config: TuneConfig, places: Place
         int(trained.details["epochs"]),
         float(trained.details["training_seconds"]),
         "",
-        _right(folder),
+        right_photos(folder),
     )
-
-
-def _right(folder: Path) -> dict[str, bool]:
-    lines = (folder / "evaluation" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
-    return {line["file"]: line["label"] == line["predicted"] for line in map(json.loads, lines)}
-
-
-def _folder_name(name: str) -> str:
-    return name.replace(" ", "-")
 
 
 def _frozen(trial: optuna.Trial) -> FrozenTrial:

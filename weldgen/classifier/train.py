@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weldgen.classifier.local_weights import auto_backbone, check_unseen, pin_weights
+from weldgen.classifier.local_weights import auto_backbone, check_unseen
+from weldgen.classifier.local_weights import pin_config as resolve_config
 from weldgen.classifier.settings import TrainConfig
 from weldgen.data.dataset import Dataset, failures_text
 from weldgen.data.split import decide_split, require_labels
@@ -84,17 +85,6 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         write_receipt(out, key, config, inputs, summary)
         folder.finish()
     return summary
-
-
-def resolve_config(config: TrainConfig) -> TrainConfig:
-    """The configuration as it counts in the run's key: weights that are named by a path with the hash of their file.
-
-    Raises:
-        ConfigError: There is no such path.
-        DataError: It holds no finished weights.
-    """
-    model = config.model.model_copy(update={"weights": pin_weights(config.model.weights)})
-    return config.model_copy(update={"model": model})
 
 
 def open_training_data(root: Path, config: TrainConfig) -> Dataset:

@@ -23,7 +23,7 @@ from weldgen.receipts import FAILURES_NAME, Summary, fingerprint, finished, run_
 from weldgen.runtime import log, output_errors, write_atomic
 
 if TYPE_CHECKING:
-    from weldgen.classifier.search import Outcome, Places
+    from weldgen.classifier.outcomes import Outcome, Places
     from weldgen.classifier.tuning import Tuning
 
 __all__ = ["TuneConfig", "tune", "tune_config"]
@@ -50,7 +50,7 @@ def tune(real: Path, synthetic: Path, out: Path, config: TuneConfig) -> Summary:
         WeldgenError: The settings as they are cannot be trained with.
         OutputError: Another search runs in the folder, or a file stands there that weldgen did not make.
     """
-    from weldgen.classifier.search import Places
+    from weldgen.classifier.outcomes import Places
 
     started = time.monotonic()
     inputs = {"real": real, "synthetic": synthetic}
@@ -88,15 +88,8 @@ def tune(real: Path, synthetic: Path, out: Path, config: TuneConfig) -> Summary:
 
 def _search(config: TuneConfig, places: Places, out: Path, identity: str) -> Tuning:
     """Run what is left of the search."""
-    from weldgen.classifier.search import (
-        importances,
-        lighten,
-        next_trial,
-        open_study,
-        outcomes,
-        run_as_they_are,
-        run_trial,
-    )
+    from weldgen.classifier.outcomes import importances, lighten, outcomes
+    from weldgen.classifier.search import next_trial, open_study, run_as_they_are, run_trial
     from weldgen.classifier.tuning import Tuning
 
     space = dimensions(config)

@@ -11,8 +11,8 @@ from typing import Any
 
 import weldgen
 from weldgen.classifier.metrics import wilson_interval
+from weldgen.classifier.outcomes import Outcome
 from weldgen.classifier.paired import Answers, Pair, balanced_interval, compare_pair, resample
-from weldgen.classifier.search import Outcome
 from weldgen.classifier.settings import TrainConfig
 from weldgen.classifier.space import TuneConfig, apply, differing
 from weldgen.data.dataset import Sample

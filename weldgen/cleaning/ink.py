@@ -63,12 +63,12 @@ class InkSegmenter:
 
     def segment(self, image: RGB) -> InkMap:
         """Ink on a photo, (H, W, 3) uint8 RGB of any size."""
-        return self._segment(image, min(self._canvas_px / max(image.shape[:2]), _MAX_ENLARGEMENT))
+        return self.segment_windows(image, [np.s_[0 : image.shape[0], 0 : image.shape[1]]])
 
     def segment_windows(self, image: RGB, windows: Sequence[tuple[slice, slice]]) -> InkMap:
         """The same for some windows (rows, columns) of a photo only; there is no ink outside of them."""
         scale = min(self._canvas_px / max(image.shape[:2]), _MAX_ENLARGEMENT)
-        height, width = round(image.shape[0] * scale), round(image.shape[1] * scale)
+        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
         whole = InkMap(np.zeros((height, width), np.float32), np.zeros((height, width), np.float32))
         for rows, columns in windows:
             part = self._segment(image[rows, columns], scale)

@@ -22,6 +22,8 @@ _LINES = 24
 _AGREEMENT = 5.0
 # Metal at the end of a line is averaged over this radius, so that its grain draws no streaks.
 _END_SIGMA_PX = 1.5
+# Counted as difference: a line that ends at the border of the picture has one end, which is no agreement.
+_ONE_END, _NO_END = 25.0, 1000.0
 _FINEST_SIDE_PX = 256
 
 
@@ -93,7 +95,7 @@ def _join_ends(pixels: Floats, hole: Mask) -> Floats:
     least = np.min([difference for _, difference, _ in lines], axis=0)
     total, weights = np.zeros_like(ends), np.full(known.shape, 1e-9, np.float32)
     for value, difference, length in lines:
-        share = np.exp((least - difference) / _AGREEMENT) / np.maximum(length, 1)
+        share = (difference < _NO_END / 2) * np.exp((least - difference) / _AGREEMENT) / np.maximum(length, 1)
         total += share[:, :, None] * value
         weights += share
     filled = np.where((weights > 1e-7)[:, :, None], total / weights[:, :, None], pixels[window])
@@ -120,11 +122,10 @@ def _along(ends: Floats, known: Floats, angle: float) -> tuple[Floats, Floats, F
     row = np.arange(side)[:, None]
     first, last = colours[row, np.maximum(left, 0)], colours[row, np.minimum(right, side - 1)]
     before, after = column - left + 1e-3, right - column + 1e-3
-    # a line that ends at the border of the picture has one end, which is no agreement
-    one_end = (left < 0) | (right >= side)
-    first, last = np.where((left < 0)[:, :, None], last, first), np.where((right >= side)[:, :, None], first, last)
+    no_first, no_last = left < 0, right >= side
+    first, last = np.where(no_first[:, :, None], last, first), np.where(no_last[:, :, None], first, last)
     value = (first * after[:, :, None] + last * before[:, :, None]) / (before + after)[:, :, None]
-    difference = np.abs(first - last).mean(axis=2) + 25.0 * one_end + 1e3 * ((left < 0) & (right >= side))
+    difference = np.abs(first - last).mean(axis=2) + _ONE_END * (no_first | no_last) + _NO_END * (no_first & no_last)
     answers = value, difference, before + after
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     between, apart, length = (
