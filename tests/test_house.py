@@ -22,7 +22,7 @@ FLOORS = [
     {"stages"},
     SUBJECTS,
     {"data"},
-    {"receipts", "runfolder"},
+    {"receipts", "runfolder", "features"},
     {"config", "inference", "weights"},
     {"runtime"},
     {"errors", "weldgen"},

@@ -6,7 +6,7 @@ Functions are given as `module:name` and imported when they run, so that `--help
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ class Stage:
         out: Default path of the result.
         about: One line for `--dry-run` and the reports.
         optional: Inputs that may be missing.
+        tools: Parameter -> what another subject lends to the function.
     """
 
     module: str
@@ -38,6 +39,40 @@ class Stage:
     out: str
     about: str
     optional: frozenset[str] = field(default_factory=frozenset)
+    tools: Mapping[str, Any] = field(default_factory=dict)
+
+
+# Probability of ink from which on a photo counts as written on.
+_SURE_OF_INK = 0.9
+
+
+def find_writing(thorough: bool) -> Callable[[Any], bool]:
+    """What says whether there is writing on an image, (H, W, 3) uint8 RGB, as `clean` would see it.
+
+    Args:
+        thorough: Ask a text detector as well as the ink network.
+
+    Raises:
+        BackendError: A package or weight is missing.
+    """
+    import numpy as np
+
+    from weldgen.cleaning.detectors import detect_all, load_detectors
+    from weldgen.cleaning.ink import InkSegmenter
+    from weldgen.cleaning.mask import text_mask
+    from weldgen.cleaning.settings import RAPIDOCR, DetectConfig, InkConfig, MaskConfig
+
+    # fp32, so that no two machines disagree on a photo
+    segmenter = InkSegmenter(InkConfig(precision="fp32"))
+    detectors = load_detectors(DetectConfig(backend=RAPIDOCR), "cpu") if thorough else []
+
+    def has_writing(image: Any) -> bool:
+        regions = detect_all(detectors, image, [np.s_[0 : image.shape[0], 0 : image.shape[1]]])
+        ink = segmenter.segment(image)
+        # surer than clean is: to fill a dark spot costs nothing, to leave a photo out may cost a class its only one
+        return bool(ink.ink.max() > _SURE_OF_INK and text_mask(image, regions, ink, MaskConfig()).regions)
+
+    return has_writing
 
 
 STAGES: dict[str, Stage] = {
@@ -55,7 +90,7 @@ STAGES: dict[str, Stage] = {
     ),
     "synth": Stage(
         "weldgen.synthesis.generate", "synth", "SynthConfig",
-        {"dataset": "data/clean"}, "data/synthetic", "make synthetic welds",
+        {"dataset": "data/clean"}, "data/synthetic", "make synthetic welds", tools={"find_writing": find_writing},
     ),
     "mix": Stage(
         "weldgen.data.mix", "mix", "MixConfig",
@@ -128,7 +163,7 @@ def run_stage(name: str, inputs: Mapping[str, Path], out: Path, config: StageCon
     stage = get_stage(name)
     function = getattr(importlib.import_module(stage.module), stage.function)
     paths = {parameter: inputs.get(parameter, Path(default)) for parameter, default in stage.inputs.items()}
-    summary: Summary = function(**paths, out=out, config=config)
+    summary: Summary = function(**paths, out=out, config=config, **stage.tools)
     if not summary.skipped:
         report = write_stage_report(name, out)
         if report:

@@ -57,12 +57,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return root / "model", dataset
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_photos() -> Callable[..., Path]:
     return write_photos
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., TrainConfig]:
     return build_config
 

@@ -233,7 +233,8 @@ def test_values_become_folders_that_differ(tmp_path):
 def test_a_sweep_over_the_real_ratio(photos, tmp_path, make_photos, tiny_config, monkeypatch):
     synthetic = write_synthetic(photos, tmp_path / "synthetic", make_photos)
     out = tmp_path / "comparison"
-    config = CompareConfig(sweep="mix.real_ratio=1,0.5", device="cpu", repeats=2, train=tiny_config())
+    by_ratio = MixConfig(use_all=False)
+    config = CompareConfig(sweep="mix.real_ratio=1,0.5", device="cpu", repeats=2, mix=by_ratio, train=tiny_config())
     summary = compare(photos, synthetic, out, config)
     record = json.loads((out / "comparison.json").read_text())
     assert summary.failures == 0

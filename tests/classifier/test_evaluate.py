@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,6 +56,31 @@ def test_synthetic_images_are_not_counted(photos, tmp_path, tiny_config):
     assert evaluate(tmp_path / "model", photos, tmp_path / "out", CPU).counts["photos"] == len(samples) // 2
     with pytest.raises(DataError, match="no real photo in split 'train'"):
         evaluate(tmp_path / "model", photos, tmp_path / "other", EvaluateConfig(device="cpu", split="train"))
+
+
+def test_one_class_alone_has_no_balanced_accuracy(trained, make_photos, tmp_path):
+    fresh = make_photos(tmp_path / "fresh", {"good": 3}, first=550)
+    summary = evaluate(trained[0], fresh, tmp_path / "out", CPU)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert (metrics["n"], metrics["balanced_accuracy"], metrics["miss_rate"]["n"]) == (3, None, 0)
+    assert metrics["classes"]["good"]["recall"]["n"] == 3
+    said = " | ".join(summary.notes)
+    assert "balanced accuracy " not in said.replace("has no balanced accuracy", "")
+    assert "no real test photo of bad: nothing is known about it; one class alone has no balanced accuracy" in said
+    assert "false alarms" in said
+    assert "missed" not in said
+
+
+def test_where_no_class_has_photos_to_spare_nothing_is_measured(trained, tmp_path, make_photos):
+    few = make_photos(tmp_path / "few", {"bad": 2, "good": 1}, first=560)
+    samples = [replace(s, split="train") for s in Dataset.open(few).samples]
+    (few / METADATA_NAME).write_text("".join(json.dumps(s.record()) + "\n" for s in samples))
+    summary = evaluate(trained[0], few, tmp_path / "out", CPU)
+    assert summary.counts["photos"] == 0
+    assert summary.notes[0].startswith("nothing was measured")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["balanced_accuracy"] is None
+    with pytest.raises(DataError, match="no real photo in split 'val'"):
+        evaluate(trained[0], few, tmp_path / "val", EvaluateConfig(device="cpu", split="val"))
 
 
 def test_a_photo_that_was_trained_on_is_no_test_photo(trained, tmp_path):

@@ -15,12 +15,25 @@ from weldgen.classifier.model_file import load_card
 from weldgen.classifier.scoring import open_scorer
 from weldgen.errors import BackendError, DataError, OutputError
 from weldgen.inference import Network, read_metadata
+from weldgen.report.stage import write_stage_report
+
+WARNING = "validation of class bad (no real photos) is synthetic"
 
 
 @pytest.fixture(scope="module")
-def exported(trained, tmp_path_factory):
+def doubted(trained, tmp_path_factory):
+    """The trained model with a warning on its card."""
+    folder = tmp_path_factory.mktemp("doubted") / "model"
+    shutil.copytree(trained[0], folder)
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps({**card, "warnings": [WARNING]}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(doubted, tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "classifier.onnx"
-    return out, export(trained[0], out, ExportConfig(threshold=0.8))
+    return out, export(doubted, out, ExportConfig(threshold=0.8))
 
 
 def test_parity_is_measured_on_real_training_photos(exported):
@@ -46,9 +59,17 @@ def test_any_size_and_batch(exported, trained, runtime, shape):
 def test_the_file_says_what_it_is(exported):
     metadata = read_metadata(exported[0])
     assert json.loads(metadata["classes"]) == ["bad", "good"]
-    assert (metadata["image_size"], metadata["threshold"]) == ("64", "0.8")
+    assert (json.loads(metadata["frame"]), metadata["threshold"]) == ([64, 64], "0.8")
     labels = json.loads((exported[0].parent / "labels.json").read_text())
-    assert labels == {"classes": ["bad", "good"], "threshold": 0.8, "image_size": 64}
+    assert labels == {"classes": ["bad", "good"], "threshold": 0.8, "frame": [64, 64], "warnings": [WARNING]}
+
+
+def test_a_warning_of_the_card_travels_with_the_file(exported):
+    out, summary = exported
+    assert json.loads(read_metadata(out)["warnings"]) == [WARNING]
+    assert summary.notes[0] == WARNING
+    assert "not calibrated, so the threshold of 0.8 is a guess" in summary.notes[1]
+    assert f'<p class="warning">V{WARNING[1:]}.</p>' in write_stage_report("export", out).read_text()
 
 
 def test_evaluating_the_file_gives_the_same_numbers(exported, trained, make_photos, tmp_path):
@@ -66,13 +87,15 @@ def test_half_precision_as_an_openvino_network(trained, tmp_path):
     assert max(summary.details["parity"]["max_difference"].values()) < 5e-2
     assert summary.out == tmp_path / "half.xml"
     assert json.loads(read_metadata(summary.out)["classes"]) == ["bad", "good"]
+    assert json.loads(read_metadata(summary.out)["warnings"]) == []
+    assert "warnings" not in json.loads((tmp_path / "labels.json").read_text())
     image = np.random.default_rng(1).integers(0, 256, (70, 90, 3), dtype=np.uint8)
     scores = [open_scorer(model, "cpu", 1).probabilities(image) for model in (trained[0], summary.out)]
     assert np.abs(scores[0] - scores[1]).max() < 5e-2
 
 
-def test_done_once_and_a_users_file_is_kept(exported, trained, tmp_path):
-    assert export(trained[0], exported[0], ExportConfig(threshold=0.8)).skipped
+def test_done_once_and_a_users_file_is_kept(exported, doubted, trained, tmp_path):
+    assert export(doubted, exported[0], ExportConfig(threshold=0.8)).skipped
     (tmp_path / "mine.onnx").write_text("mine")
     with pytest.raises(OutputError):
         export(trained[0], tmp_path / "mine.onnx", ExportConfig())

@@ -146,7 +146,7 @@ def test_a_trained_model_that_knows_the_labels_is_named(trained, tmp_path):
     model, dataset = trained
     summary = review(dataset, tmp_path / "review", config(model={"trained": str(model)}))
     assert any("learned by heart" in note for note in summary.notes)
-    assert json.loads((tmp_path / "review" / "review.json").read_text())["image_size"] == 64
+    assert json.loads((tmp_path / "review" / "review.json").read_text())["frame"] == [64, 64]
 
 
 def test_a_users_files_are_left_alone(flipped, tmp_path):

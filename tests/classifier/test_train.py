@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from weldgen.classifier import keeper
-from weldgen.classifier.loader import EpochOrder, load_images
+from weldgen.classifier.loader import EpochOrder, images_an_epoch, load_images
 from weldgen.classifier.model_file import load_card, load_model
 from weldgen.classifier.module import ClassifierModule, Plan
 from weldgen.classifier.run import plan_run
@@ -206,6 +206,15 @@ def test_heavier_images_are_drawn_more_often():
     assert np.mean(np.array(rows) >= 5) == pytest.approx(0.8, abs=0.05)
 
 
+def test_an_epoch_of_weighted_images_is_their_effective_number():
+    assert images_an_epoch([1.0] * 10) == images_an_epoch([3.0] * 10) == 10
+    weights = [90.0, 45.0, 45.0] + [1.0] * 540  # three photos with a quarter of the draws
+    assert images_an_epoch(weights) == 41
+    assert len(EpochOrder(weights, 16, seed=0)) == 48
+    rows = [row for epoch in range(20) for _, row in _epoch(EpochOrder(weights, 16, seed=0), epoch)]
+    assert np.mean(np.array(rows) < 3) == pytest.approx(0.25, abs=0.05)
+
+
 def _epoch(order, epoch):
     order.set_epoch(epoch)
     return list(order)
@@ -216,12 +225,12 @@ def test_what_does_not_fit_into_memory_is_mapped_from_a_file(photos, tmp_path):
     options = {"size_px": 64, "jobs": 2}
     inside, _ = load_images(dataset, dataset.samples, dataset.labels, scratch=(tmp_path, 1.0), **options)
     mapped, _ = load_images(dataset, dataset.samples, dataset.labels, scratch=(tmp_path, 0.0), **options)
-    assert isinstance(mapped.squares.base, np.memmap) or isinstance(mapped.squares, np.memmap)
-    assert (inside.squares == mapped.squares).all()
+    assert isinstance(mapped.framed.base, np.memmap) or isinstance(mapped.framed, np.memmap)
+    assert (inside.framed == mapped.framed).all()
     parts = [inside.subset(split) for split in ("train", "val", "test")]
     assert sum(map(len, parts)) == len(inside)
     assert {s.split for s in parts[1].samples} == {"val"}
-    assert (parts[1].squares[0] == inside.squares[inside.samples.index(parts[1].samples[0])]).all()
+    assert (parts[1].framed[0] == inside.framed[inside.samples.index(parts[1].samples[0])]).all()
 
 
 def test_the_saved_model_is_the_best_checkpoint(trained):

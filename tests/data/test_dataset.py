@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from weldgen.data.dataset import Dataset, Sample
+from weldgen.data.sample import scarce_classes
 from weldgen.errors import DataError
 
 
@@ -90,6 +91,45 @@ def test_every_way_to_cheat_is_refused(tmp_path, samples, message):
     root = write_metadata(tmp_path / "set", samples)
     with pytest.raises(DataError, match=message):
         Dataset.open(root)
+
+
+MARKED = {"origin": "synthetic", "extra": {"synthetic_validation": True}}
+
+
+def of(label, name, split="train", **more):
+    return Sample(f"{split}/{label}/{name}.png", f"{label}-{name}", label, split, **more)
+
+
+@pytest.mark.parametrize("parents", [(), ("bad-0",)])
+def test_a_class_with_too_few_photos_may_have_marked_synthetic_validation(tmp_path, parents):
+    photos = [of("bad", number) for number in range(2)] + [of("good", number) for number in range(9)]
+    judges = [of("bad", "s", "val", parents=parents, **MARKED), of("good", "s", "val", **MARKED)]
+    root = write_metadata(tmp_path / "set", photos + judges)
+    assert scarce_classes(Dataset.open(root).samples) == {"bad": 2}
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([of("bad", "s", "test", **MARKED)], "lies in 'test'; only real images may"),
+        ([of("bad", "s", "val", origin="synthetic")], "lies in 'val'; only real images may"),
+        ([of("bad", "s", "val", origin="synthetic", extra={"synthetic_validation": "yes"})], "only real images may"),
+        ([of("bad", "s", "val", **MARKED), of("bad", 8), of("bad", 9)], "fewer than 3 real photos"),
+        ([of("bad", "s", "val", **MARKED), of("bad", 8, "val")], "none in validation; real photos: bad 2, good 1"),
+        ([of("bad", 8, "test"), of("bad", "s", "val", parents=("bad-8",), **MARKED)], "made from a photo of 'test'"),
+        ([of("good", 8, "val"), of("bad", "s", parents=("good-8",), **MARKED)], "made from a photo of 'val'"),
+    ],
+)
+def test_the_exception_is_no_way_to_cheat(tmp_path, samples, message):
+    good = of("good", 0, "val") if "'val'" not in message else of("good", 0)
+    root = write_metadata(tmp_path / "set", [good, of("bad", 0), *samples])
+    with pytest.raises(DataError, match=message):
+        Dataset.open(root)
+
+
+def test_copies_of_one_photo_are_one_photo_and_test_photos_cannot_be_spared():
+    copies = [of("bad", number, group="one") for number in range(5)]
+    assert scarce_classes([*copies, of("bad", 9, "test"), of("good", 0, "val")]) == {"bad": 5}
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -14,6 +14,8 @@ from weldgen.data.mix import MixConfig, mix
 from weldgen.data.writer import DatasetWriter
 from weldgen.errors import DataError
 
+BY_RATIO = MixConfig(use_all=False)
+
 
 def make_synthetic(root, make_metal, count, parents=(), labels=("good", "bad")):
     from weldgen.data.images import encode_rgb
@@ -30,7 +32,7 @@ def make_synthetic(root, make_metal, count, parents=(), labels=("good", "bad")):
 
 def test_a_quarter_is_real_in_every_class_and_the_rest_of_the_splits_is_real(class_folder, tmp_path, make_metal):
     synthetic = make_synthetic(tmp_path / "synthetic", make_metal, 30)
-    summary = mix(class_folder, synthetic, tmp_path / "mixed", MixConfig())
+    summary = mix(class_folder, synthetic, tmp_path / "mixed", BY_RATIO)
     mixed = Dataset.open(tmp_path / "mixed")
     for label in ("good", "bad"):
         real = len(mixed.select(split="train", origin="real", label=label))
@@ -38,7 +40,7 @@ def test_a_quarter_is_real_in_every_class_and_the_rest_of_the_splits_is_real(cla
     assert {s.origin for s in mixed.samples if s.split != "train"} == {"real"}
     assert (tmp_path / "mixed" / "val" / "good").is_dir()
     assert any("left out" in note for note in summary.notes)
-    assert mix(class_folder, synthetic, tmp_path / "mixed", MixConfig()).skipped
+    assert mix(class_folder, synthetic, tmp_path / "mixed", BY_RATIO).skipped
 
 
 def test_too_few_synthetic_images_keep_the_share_equal_and_are_said(class_folder, tmp_path, make_metal):
@@ -48,7 +50,7 @@ def test_too_few_synthetic_images_keep_the_share_equal_and_are_said(class_folder
     lines = (synthetic / "metadata.jsonl").read_text().splitlines()
     kept = [line for line in lines if (synthetic / json.loads(line)["file_name"]).exists()]
     (synthetic / "metadata.jsonl").write_text("\n".join(kept) + "\n")
-    summary = mix(class_folder, synthetic, tmp_path / "mixed", MixConfig())
+    summary = mix(class_folder, synthetic, tmp_path / "mixed", BY_RATIO)
     mixed = Dataset.open(tmp_path / "mixed")
     counts = [len(mixed.select(origin="synthetic", label=label)) for label in ("good", "bad")]
     assert counts == [4, 4]
@@ -83,7 +85,7 @@ def test_an_unknown_class_is_refused(class_folder, tmp_path, make_metal):
 def test_mixing_again_with_another_ratio_replaces_its_own_files_only(class_folder, tmp_path, make_metal):
     synthetic = make_synthetic(tmp_path / "synthetic", make_metal, 30)
     mix(class_folder, synthetic, tmp_path / "mixed", MixConfig())
-    mix(class_folder, synthetic, tmp_path / "mixed", MixConfig(real_ratio=0.5))
+    mix(class_folder, synthetic, tmp_path / "mixed", MixConfig(real_ratio=0.5, use_all=False))
     train = Dataset.open(tmp_path / "mixed").select(split="train")
     assert sum(s.origin == "real" for s in train) == len(train) / 2
     assert len(list(synthetic.rglob("*.png"))) == 60

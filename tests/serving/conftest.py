@@ -45,3 +45,14 @@ def strict_model(tiny_model: Path) -> Path:
     next(entry for entry in network.metadata_props if entry.key == "threshold").value = "1.1"
     onnx.save(network, str(tiny_model.with_name("strict.onnx")))
     return tiny_model.with_name("strict.onnx")
+
+
+@pytest.fixture(scope="session")
+def doubtful_model(tiny_model: Path) -> Path:
+    """The same network with a warning on its card."""
+    import onnx
+
+    network = onnx.load(str(tiny_model))
+    next(entry for entry in network.metadata_props if entry.key == "warnings").value = '["validation was synthetic"]'
+    onnx.save(network, str(tiny_model.with_name("doubtful.onnx")))
+    return tiny_model.with_name("doubtful.onnx")

@@ -43,6 +43,15 @@ def test_health_and_model(client, tiny_model):
     assert isinstance(found["licences"], dict)
     assert found["metadata"]["backbone"] == "test_efficientnet"
     assert "seen" not in found["metadata"]
+    assert found["warnings"] == []
+
+
+def test_a_warning_of_the_card_is_shown(doubtful_model):
+    from fastapi.testclient import TestClient
+
+    client = TestClient(create_app(doubtful_model, device="cpu"))
+    assert client.get("/model").json()["warnings"] == ["validation was synthetic"]
+    assert 'id="warnings"' in client.get("/").text
 
 
 def test_photos_of_several_sizes_and_kinds(client):

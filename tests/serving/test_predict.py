@@ -61,6 +61,18 @@ def test_one_photo(model, fresh):
     assert found["abstained"] is False
 
 
+def test_what_the_card_warns_of_is_said_once_and_changes_no_answer(doubtful_model, tiny_model, fresh):
+    call = [sys.executable, "-m", "weldgen.cli", "predict"]
+    runs = [
+        subprocess.run([*call, str(model), str(fresh)], capture_output=True, text=True, check=True)
+        for model in (tiny_model, doubtful_model)
+    ]
+    assert runs[0].stdout == runs[1].stdout
+    assert len(runs[0].stdout.splitlines()) == 11
+    assert runs[0].stderr == ""
+    assert runs[1].stderr == "doubtful.onnx: validation was synthetic\n"
+
+
 def test_a_batch_says_what_each_photo_says(model, fresh):
     paths = sorted(fresh.rglob("*.png"))
     Image.open(paths[3]).resize((120, 70)).save(paths[3])

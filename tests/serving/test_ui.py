@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from weldgen.errors import BackendError
-from weldgen.serving.ui import create_ui_app, launch
+from weldgen.serving.shared import SharedClassifier
+from weldgen.serving.ui import _heading, create_ui_app, launch
 
 
 def photo(level: int) -> bytes:
@@ -116,3 +117,7 @@ def test_what_cannot_be_shown(tiny_model, tmp_path, monkeypatch):
     with pytest.raises(BackendError, match="gradio") as caught:
         launch(tiny_model)
     assert caught.value.hint == "pip install 'weldgen[ui]'"
+
+
+def test_a_warning_of_the_card_stands_above_the_photos(doubtful_model):
+    assert "**Warning:** validation was synthetic." in _heading(SharedClassifier(doubtful_model, "cpu"))

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 
 from weldgen.errors import ConfigError
-from weldgen.synthesis.render.bead import HEAT_COLOURS
 from weldgen.synthesis.render.defects import DEFECTS, IRREGULAR
 from weldgen.synthesis.render.glyphs import GLYPHS, SIGNS
 from weldgen.synthesis.render.markings import INKS, TOOLS, Marking
 from weldgen.synthesis.render.photos import render_photo, render_photo_with_masks
 from weldgen.synthesis.render.scene import render_scene
 from weldgen.synthesis.render.style import PHOTO, SYNTHETIC, sample_scene
-from weldgen.synthesis.render.surface import SURFACES
 
 SIZE = (192, 128)
 
@@ -84,22 +82,6 @@ def test_every_glyph_sign_and_ink_draws() -> None:
         scene = replace(clean, markings=(Marking(text, -0.1, 0.3, 0.2, 0.0, "marker", "black"),))
         assert render_scene(scene, 96, 64).marking_mask.any(), text
     assert {ink for tool in TOOLS.values() for ink in tool.inks} == set(INKS)
-
-
-@pytest.mark.parametrize("kind", list(SURFACES))
-def test_every_surface_renders(kind: str) -> None:
-    style = replace(SYNTHETIC, surfaces={kind: 1.0}, bench_share=1.0)
-    image = render_scene(sample_scene(1, style=style), *SIZE).image
-    assert image.std() > 8 and 20 < image.mean() < 235
-
-
-@pytest.mark.parametrize("kind", list(HEAT_COLOURS))
-def test_heat_tints_the_plate(kind: str) -> None:
-    scene = sample_scene(4)
-    tinted = replace(scene, bead=replace(scene.bead, heat=replace(scene.bead.heat, kind=kind, strength=1.0)))
-    plain = replace(scene, bead=replace(scene.bead, heat=replace(scene.bead.heat, kind=kind, strength=0.0)))
-    first, second = render_scene(tinted, *SIZE).image, render_scene(plain, *SIZE).image
-    assert np.abs(first.astype(int) - second).mean() > 1
 
 
 @pytest.mark.parametrize("size", [(64, 64), (128, 40), (48, 96)])

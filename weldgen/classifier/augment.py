@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as tv
 from weldgen.classifier.preprocess import FILL
 from weldgen.classifier.settings import AugmentationSettings
 
-# Widest blur, relative to the side of the image: 1.5 px at 384 px, so that fine pores stay.
+# Widest blur, relative to the side of a square of as many pixels: 1.5 px at 384 px, so that fine pores stay.
 _BLUR_SIGMA = 0.004
 
 
@@ -20,12 +20,12 @@ def augment(image: Tensor, settings: AugmentationSettings, seed: int) -> Tensor:
     """Change a training image at random.
 
     Args:
-        image: (3, S, S) uint8 RGB, letterboxed.
+        image: (3, H, W) uint8 RGB, letterboxed.
         settings: What may change, and by how much.
         seed: Seed of this image in this epoch.
 
     Returns:
-        (3, S, S) uint8.
+        (3, H, W) uint8.
     """
     generator = torch.Generator().manual_seed(seed)
     # All numbers are drawn at once: switching one change off leaves the others as they were.
@@ -37,7 +37,7 @@ def augment(image: Tensor, settings: AugmentationSettings, seed: int) -> Tensor:
     image = _move(image, settings, draw[2:6])
     pixels = _recolour(image.float() / 255, settings, draw[6:10])
     if draw[10] < settings.blur:
-        sigma = max(0.3, draw[11] * _BLUR_SIGMA * image.shape[-1])
+        sigma = max(0.3, draw[11] * _BLUR_SIGMA * math.sqrt(image.shape[-2] * image.shape[-1]))
         pixels = tv.gaussian_blur(pixels, [2 * math.ceil(3 * sigma) + 1] * 2, [sigma, sigma])
     if settings.noise:
         deviation = settings.noise * float(torch.rand(1, generator=generator))
@@ -50,11 +50,11 @@ def _move(image: Tensor, settings: AugmentationSettings, draw: list[float]) -> T
     angle, dx, dy, size = (2 * value - 1 for value in draw)
     if not (settings.rotate_deg or settings.shift or settings.scale):
         return image
-    side = image.shape[-1]
+    height, width = image.shape[-2:]
     moved: Tensor = tv.affine(
         image,
         angle=angle * settings.rotate_deg,
-        translate=[dx * settings.shift * side, dy * settings.shift * side],
+        translate=[dx * settings.shift * width, dy * settings.shift * height],
         scale=1 + size * settings.scale,
         shear=[0.0, 0.0],
         interpolation=InterpolationMode.BILINEAR,
@@ -64,7 +64,7 @@ def _move(image: Tensor, settings: AugmentationSettings, draw: list[float]) -> T
 
 
 def _recolour(pixels: Tensor, settings: AugmentationSettings, draw: list[float]) -> Tensor:
-    """Change brightness, contrast, saturation and hue of (3, S, S) float RGB from 0 to 1."""
+    """Change brightness, contrast, saturation and hue of (3, H, W) float RGB from 0 to 1."""
     brightness, contrast, saturation, hue = (2 * value - 1 for value in draw)
     if settings.brightness:
         pixels = tv.adjust_brightness(pixels, 1 + brightness * settings.brightness)

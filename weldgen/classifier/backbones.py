@@ -25,6 +25,7 @@ from weldgen.classifier.local_weights import (
     find_timm_weights,
     read_own_weights,
 )
+from weldgen.classifier.preprocess import Frame
 from weldgen.errors import BackendError, ConfigError, DataError
 from weldgen.runtime import log
 
@@ -52,14 +53,14 @@ class Backbone:
     notes: tuple[str, ...] = ()
 
 
-def create_backbone(name: str, weights: str, image_size: int) -> Backbone:
+def create_backbone(name: str, weights: str, frame: Frame) -> Backbone:
     """Build a backbone.
 
     Args:
         name: `auto` or a timm name. `auto` is ConvNeXtV2-nano where its weights are, else EfficientNet-Lite0.
         weights: `auto` (those on this machine), `pretrained` (timm may download), `embedded`, `none`, or the path of
             weights that `weldgen pretrain` made; these say which network `auto` is.
-        image_size: Side of the input in pixels, for networks that are built for one size.
+        frame: Height and width of the input in pixels, for networks that are built for one size.
 
     Raises:
         ConfigError: timm does not know the name, nothing is embedded under it, or the weights are of another network.
@@ -67,19 +68,25 @@ def create_backbone(name: str, weights: str, image_size: int) -> Backbone:
         BackendError: The weights are not on this machine, or the download failed.
     """
     if weights not in WEIGHT_CHOICES:
-        return _create_own(name, weights, image_size)
+        return _create_own(name, weights, frame)
     if name != "auto":
-        return _create(name, weights, image_size)
+        return _create(name, weights, frame)
     if weights == "pretrained" or (weights == "auto" and find_local(PREFERRED)):
-        return _create(PREFERRED, weights, image_size)
+        return _create(PREFERRED, weights, frame)
     note = f"backbone: {EMBEDDED if weights == 'none' else auto_backbone()}"
-    backbone = _create(EMBEDDED, "none" if weights == "none" else "embedded", image_size)
+    backbone = _create(EMBEDDED, "none" if weights == "none" else "embedded", frame)
     return replace(backbone, notes=(note, *backbone.notes))
 
 
-def rebuild(name: str, image_size: int) -> nn.Module:
+def has_fixed_shape(name: str) -> bool:
+    """Whether a timm network is built for square input alone, as transformers with a grid of positions are."""
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return config is not None and bool(config.fixed_input_size)
+
+
+def rebuild(name: str, frame: Frame) -> nn.Module:
     """The network of a backbone without weights: those of the trained model are loaded into it."""
-    network: nn.Module = _network(name, image_size, {})
+    network: nn.Module = _network(name, frame, {})
     return network
 
 
@@ -137,7 +144,7 @@ def _timm_key(key: str, places: Mapping[int, str]) -> str:
     return f"{place}.{inside[layer]}.{rest}"
 
 
-def _create(name: str, weights: str, image_size: int) -> Backbone:
+def _create(name: str, weights: str, frame: Frame) -> Backbone:
     if not timm.is_model(name):
         near = timm.list_models(f"*{name.split('.', maxsplit=1)[0].split('_', maxsplit=1)[0]}*")[:5]
         raise ConfigError(
@@ -145,9 +152,9 @@ def _create(name: str, weights: str, image_size: int) -> Backbone:
             f"nearest: {', '.join(near)}" if near else "timm.list_models()",
         )
     if weights == "none":
-        return _describe(_network(name, image_size, {}), name, (), ("the backbone starts from random weights",))
+        return _describe(_network(name, frame, {}), name, (), ("the backbone starts from random weights",))
     if weights == "embedded" or (weights == "auto" and name == EMBEDDED and not find_local(name)):
-        return _create_embedded(name, image_size)
+        return _create_embedded(name, frame)
     local = find_local(name)
     if local is None and weights == "auto":
         raise BackendError(
@@ -161,7 +168,7 @@ def _create(name: str, weights: str, image_size: int) -> Backbone:
     else:
         log.info("timm downloads the weights of %s", name)
     try:
-        model = _network(name, image_size, source)
+        model = _network(name, frame, source)
     except Exception as error:  # hub libraries raise many kinds
         raise BackendError(
             f"the weights of {name} could not be loaded: {error}", "check the connection, or use model.backbone=auto"
@@ -173,15 +180,15 @@ def _create(name: str, weights: str, image_size: int) -> Backbone:
     return _describe(model, name, ({"id": f"timm/{name}", "licence": licence},), tuple(notes))
 
 
-def _create_embedded(name: str, image_size: int) -> Backbone:
+def _create_embedded(name: str, frame: Frame) -> Backbone:
     if name != EMBEDDED:
         raise ConfigError(f"no weights of {name} ship with weldgen; those of {EMBEDDED} do", "model.backbone=auto")
-    model = _network(name, image_size, {})
+    model = _network(name, frame, {})
     model.load_state_dict(embedded_state())
     return _describe(model, name, (registry.get(EMBEDDED_WEIGHT).record,), ())
 
 
-def _create_own(name: str, weights: str, image_size: int) -> Backbone:
+def _create_own(name: str, weights: str, frame: Frame) -> Backbone:
     """A network with weights from a file of the user's."""
     from safetensors import safe_open
 
@@ -198,7 +205,7 @@ def _create_own(name: str, weights: str, image_size: int) -> Backbone:
     name = own.backbone or name
     with safe_open(own.file, "pt") as stored:
         found = set(stored.keys())
-    wanted = set(_network(name, image_size, {}).state_dict())
+    wanted = set(_network(name, frame, {}).state_dict())
     if not wanted <= found:
         raise DataError(
             f"{own.file} does not hold the weights of {name}: {len(wanted - found)} of {len(wanted)} are missing, e.g. "
@@ -207,14 +214,13 @@ def _create_own(name: str, weights: str, image_size: int) -> Backbone:
         )
     # timm fits position embeddings to the size that is asked for.
     model = _network(
-        name, image_size, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(own.file), "custom_load": False}}
+        name, frame, {"pretrained": True, "pretrained_cfg_overlay": {"file": str(own.file), "custom_load": False}}
     )
     return _describe(model, name, own.weights, (f"backbone: {name}, weights from {weights}",))
 
 
-def _network(name: str, image_size: int, source: Mapping[str, Any]) -> Any:
-    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    size = {"img_size": image_size} if config is not None and config.fixed_input_size else {}
+def _network(name: str, frame: Frame, source: Mapping[str, Any]) -> Any:
+    size = {"img_size": frame} if has_fixed_shape(name) else {}
     return timm.create_model(name, num_classes=0, **size, **source)
 
 

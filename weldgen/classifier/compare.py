@@ -106,7 +106,7 @@ def _data_notes(runs: Sequence[Run]) -> list[str]:
     for value, run in {run.variant.value: run for run in runs}.items():
         counts, wanted = run.trained.counts, run.variant.mix.real_ratio
         share = counts["real"] / (counts["real"] + counts["synthetic"])
-        if share > wanted + _SHARE_TOLERANCE and not run.variant.mix.use_all:
+        if share > wanted + _SHARE_TOLERANCE and run.variant.mix.use_all is not True:
             notes.append(
                 f"{value}: {share:.0%} of the training images are real instead of {wanted:.0%}, because there are too "
                 "few synthetic images; weldgen synth with a larger --n mends it"

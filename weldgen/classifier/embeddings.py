@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from weldgen.classifier.backbones import create_backbone
 from weldgen.classifier.model_file import load_model
-from weldgen.classifier.preprocess import letterbox
+from weldgen.classifier.preprocess import Frame, letterbox
 from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.images import read_rgb
 from weldgen.errors import DataError
@@ -31,32 +31,32 @@ class Embedder:
 
     Attributes:
         name: timm name.
-        size_px: Side of the square input.
-        embed: (B, 3, S, S) uint8 RGB -> (B, F) float32.
+        frame: Height and width of the input in pixels.
+        embed: (B, 3, h, w) uint8 RGB -> (B, F) float32.
         seen: Ids of the real photos whose labels it was trained on.
         weights: Records of the third-party weights in it.
         notes: What was chosen and what would be better.
     """
 
     name: str
-    size_px: int
+    frame: Frame
     embed: Callable[[Tensor], Tensor]
     seen: frozenset[str] = frozenset()
     weights: tuple[Mapping[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
 
-def open_backbone(name: str, weights: str, size_px: int, device: str) -> Embedder:
+def open_backbone(name: str, weights: str, frame: Frame, device: str) -> Embedder:
     """A pre-trained backbone, which knows no label of the user's.
 
     Raises:
         ConfigError: The name or the weights do not exist.
         BackendError: The weights are not on this machine.
     """
-    backbone = create_backbone(name, weights, size_px)
+    backbone = create_backbone(name, weights, frame)
     statistics = [torch.tensor(values).view(1, 3, 1, 1) * 255 for values in (backbone.mean, backbone.std)]
     embed = _embedding(backbone.model, statistics[0], statistics[1], device)
-    return Embedder(backbone.name, size_px, embed, weights=backbone.weights, notes=backbone.notes)
+    return Embedder(backbone.name, frame, embed, weights=backbone.weights, notes=backbone.notes)
 
 
 def open_trained(model: Path, device: str) -> Embedder:
@@ -69,7 +69,7 @@ def open_trained(model: Path, device: str) -> Embedder:
     embed = _embedding(network.backbone, network.mean, network.std, device)
     seen = frozenset(identity for ids in card.seen.values() for identity in ids)
     weights = tuple({"id": name, "licence": licence} for name, licence in card.licences.items())
-    return Embedder(card.backbone, card.image_size, embed, seen, weights)
+    return Embedder(card.backbone, card.frame, embed, seen, weights)
 
 
 def embed_photos(
@@ -83,21 +83,21 @@ def embed_photos(
     kept: list[Sample] = []
     failures: list[Failure] = []
     rows: list[Features] = []
-    squares: list[npt.NDArray[np.uint8]] = []
+    framed: list[npt.NDArray[np.uint8]] = []
 
     def flush() -> None:
-        if squares:
-            rows.append(embedder.embed(torch.from_numpy(np.stack(squares))).float().cpu().numpy())
-            squares.clear()
+        if framed:
+            rows.append(embedder.embed(torch.from_numpy(np.stack(framed))).float().cpu().numpy())
+            framed.clear()
 
-    loaded = _load(dataset, samples, embedder.size_px, jobs)
-    for sample, square in track(loaded, total=len(samples), description="embedding", unit="photos"):
-        if isinstance(square, Failure):
-            failures.append(square)
+    loaded = _load(dataset, samples, embedder.frame, jobs)
+    for sample, pixels in track(loaded, total=len(samples), description="embedding", unit="photos"):
+        if isinstance(pixels, Failure):
+            failures.append(pixels)
             continue
         kept.append(sample)
-        squares.append(square)
-        if len(squares) == _BATCH:
+        framed.append(pixels)
+        if len(framed) == _BATCH:
             flush()
     flush()
     return kept, np.concatenate(rows) if rows else np.zeros((0, 0), np.float32), failures
@@ -117,13 +117,13 @@ def _embedding(model: nn.Module, mean: Tensor, std: Tensor, device: str) -> Call
 
 
 def _load(
-    dataset: Dataset, samples: Sequence[Sample], size_px: int, jobs: int
+    dataset: Dataset, samples: Sequence[Sample], frame: Frame, jobs: int
 ) -> Iterator[tuple[Sample, npt.NDArray[np.uint8] | Failure]]:
     """Decode and letterbox one batch while the backbone works on the one before."""
 
     def load(sample: Sample) -> npt.NDArray[np.uint8] | Failure:
         try:
-            return letterbox(read_rgb(dataset.path(sample)), size_px)
+            return letterbox(read_rgb(dataset.path(sample)), frame)
         except DataError as error:
             return Failure(sample.file_name, error.message)
 

@@ -16,6 +16,7 @@ from pydantic import Field
 import weldgen
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Failure, Sample, failures_text
+from weldgen.data.sample import scarce_classes
 from weldgen.errors import DataError, OutputError
 from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
 from weldgen.runtime import output_errors, resolve_jobs, track, write_atomic
@@ -72,6 +73,8 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
         out: Folder for `metrics.json`, `predictions.jsonl` and the confusion matrices.
         config: Settings.
 
+    Where every class has too few photos to spare one for the test, nothing is measured, and a note says so.
+
     Raises:
         DataError: There is no model, no photo to measure on, a class that the model does not know, or a test photo
             that it was trained on.
@@ -90,7 +93,7 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
     opened = Dataset.open(dataset)
     samples = choose_samples(opened, scorer, config.split)
     predictions, failures = predict_samples(opened, samples, scorer, resolve_jobs(config.jobs))
-    if not predictions:
+    if samples and not predictions:
         raise DataError(f"none of the {len(samples)} photos could be read; first: {failures[0].reason}")
     index = {label: k for k, label in enumerate(scorer.classes)}
     matrix = confusion_matrix(
@@ -119,6 +122,8 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
 def choose_samples(dataset: Dataset, scorer: Scorer, split: str) -> list[Sample]:
     """The real photos of a split; photos without one get the split that the model saw them in, else `test`.
 
+    There may be none for the test where no class has photos to spare.
+
     Raises:
         DataError: There are none, or some that cannot be measured honestly.
     """
@@ -128,7 +133,7 @@ def choose_samples(dataset: Dataset, scorer: Scorer, split: str) -> list[Sample]
         for sample in dataset.select(origin="real")
     ]
     samples = [sample for sample in known if sample.split == split]
-    if not samples:
+    if not samples and not (split == "test" and _all_scarce(known, dataset)):
         found = ", ".join(f"{name} {sum(s.split == name for s in known)}" for name in ("train", "val", "test"))
         raise DataError(
             f"{dataset.root} has no real photo in split '{split}'; real photos: {found}",
@@ -147,6 +152,12 @@ def choose_samples(dataset: Dataset, scorer: Scorer, split: str) -> list[Sample]
                 "train again on this dataset, or evaluate on photos that the model has not seen",
             )
     return samples
+
+
+def _all_scarce(known: Sequence[Sample], dataset: Dataset) -> bool:
+    """Whether there are real photos, but too few of every class to spare one."""
+    synthetic = dataset.select(origin="synthetic")
+    return bool(known) and len(scarce_classes([*known, *synthetic])) == len({s.label for s in dataset.samples})
 
 
 def _content(identity: str) -> str:
@@ -198,21 +209,27 @@ def notes_on(matrix: Counts, labels: Sequence[str], split: str) -> list[str]:
     from weldgen.data.labels import good_class
 
     n = int(matrix.sum())
-    notes = [
-        f"accuracy on real {split} photos: {Share(int(matrix.trace()), n)}; "
-        f"balanced accuracy {balanced_accuracy(matrix):.1%}"
-    ]
+    if not n:
+        return [
+            f"nothing was measured: no class has real photos to spare for '{split}', so how good the model is on real "
+            "photos nobody knows; weldgen evaluate --data FOLDER measures it on others"
+        ]
+    measured = int((matrix.sum(axis=1) > 0).sum())
+    balanced = f"; balanced accuracy {balanced_accuracy(matrix):.1%}" if measured > 1 else ""
+    notes = [f"accuracy on real {split} photos: {Share(int(matrix.trace()), n)}{balanced}"]
     good = good_class(labels)
     if good is not None:
         g = list(labels).index(good)
         misses: Share = Share(int(matrix[:, g].sum() - matrix[g, g]), int(n - matrix[g].sum()))
         alarms: Share = Share(int(matrix[g].sum() - matrix[g, g]), int(matrix[g].sum()))
-        notes += [f"missed (bad called {good}): {misses}", f"false alarms ({good} called bad): {alarms}"]
+        notes += [f"missed (bad called {good}): {misses}"] if misses.n else []
+        notes += [f"false alarms ({good} called bad): {alarms}"] if alarms.n else []
     absent = [label for k, label in enumerate(labels) if not matrix[k].sum()]
     if absent:
-        notes.append(f"no photo of {', '.join(absent)}: nothing is known about it")
+        alone = "; one class alone has no balanced accuracy" if measured == 1 else ""
+        notes.append(f"no real {split} photo of {', '.join(absent)}: nothing is known about it{alone}")
     if n < _FEW_PHOTOS:
-        notes.append(f"{n} photos are few: to show a recall of 95 % takes 59 bad photos without a miss, 99 % takes 299")
+        notes.append(f"few photos ({n}): to show a recall of 95 % takes 59 bad photos without a miss, 99 % takes 299")
     if split != "test":
         notes.append(f"split '{split}' was used for the training or for choosing the epoch: these numbers flatter")
     return notes

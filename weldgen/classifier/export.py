@@ -71,22 +71,26 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
         load_tensorrt()  # before the work, not after it
     network, card = load_model(model)
     images, source = parity_images(model, card, config.seed)
-    expected = expected_probabilities(Deployed(network, card.image_size, card.temperature, half=False), images)
+    expected = expected_probabilities(Deployed(network, card.frame, card.temperature, half=False), images)
     metadata = metadata_of(card, config.threshold, config.precision)
-    deployed = Deployed(network, card.image_size, card.temperature, half=config.precision == "fp16")
+    deployed = Deployed(network, card.frame, card.temperature, half=config.precision == "fp16")
     data = to_onnx(deployed, metadata)
     differences = check_parity(data, images, expected, config.precision)
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, data, config, metadata)
-    labels = {"classes": list(card.classes), "threshold": config.threshold, "image_size": card.image_size}
+    labels: dict[str, Any] = {
+        "classes": list(card.classes), "threshold": config.threshold, "frame": list(card.frame),
+    }  # fmt: skip
+    if card.warnings:
+        labels["warnings"] = list(card.warnings)
     write_atomic(target.parent / _LABELS, json.dumps(labels, indent=1, ensure_ascii=False) + "\n")
     size_mb = sum(p.stat().st_size for p in {target, target.with_suffix(".bin")} if p.is_file()) / 1e6
     summary = Summary(
         "export",
         target,
         {"parity photos": len(images), "classes": len(card.classes)},
-        notes=tuple(_notes(card, differences, source, len(images), size_mb)),
+        notes=(*_trust_notes(card, config.threshold), *_notes(card, differences, source, len(images), size_mb)),
         weights=tuple({"id": name, "licence": licence} for name, licence in card.licences.items()),
         details={
             "file": target.name,
@@ -94,6 +98,7 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
             "format": config.format,
             "precision": config.precision,
             "size_mb": round(size_mb, 2),
+            "warnings": list(card.warnings),
             "parity": {
                 "max_difference": differences, "tolerance": _TOLERANCE[config.precision], "photos": len(images),
                 "source": source,
@@ -216,11 +221,18 @@ def _write_openvino(target: Path, data: bytes, metadata: dict[str, str], *, comp
             temporary_for(place).replace(place)
 
 
+def _trust_notes(card: ModelCard, threshold: float) -> list[str]:
+    """What whoever uses the file has to know of its answers."""
+    notes = list(card.warnings)
+    if not card.temperature_fitted_on:
+        abstains = f", so the threshold of {threshold:g} is a guess" if threshold else ""
+        notes.append(f"the probabilities are not calibrated{abstains}; too few real validation photos")
+    return notes
+
+
 def _notes(card: ModelCard, differences: dict[str, float], source: str, photos: int, size_mb: float) -> list[str]:
     compared = ", ".join(f"{runtime} {value:.1g}" for runtime, value in differences.items())
     notes = [f"{size_mb:.1f} MB; largest difference of a probability on {photos} {source}: {compared}"]
-    if not card.temperature_fitted_on:
-        notes.append("the probabilities are not calibrated; too few validation photos")
     restricted = {name: text for name, text in card.licences.items() if "nc" in text.lower().split("-")}
     for name, text in restricted.items():
         notes.append(f"{name} is under {text}: no commercial use")

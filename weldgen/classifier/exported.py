@@ -31,13 +31,14 @@ def metadata_of(card: ModelCard, threshold: float, precision: str) -> dict[str, 
     """Names and texts that travel inside the exported file."""
     return {
         "classes": json.dumps(card.classes),
-        "image_size": str(card.image_size),
+        "frame": json.dumps(card.frame),
         "threshold": str(threshold),
         "temperature": str(card.temperature),
         "temperature_fitted_on": str(card.temperature_fitted_on),
         "backbone": card.backbone,
         "precision": precision,
         "licences": json.dumps(dict(card.licences)),
+        "warnings": json.dumps(list(card.warnings)),
         "seen": json.dumps({split: list(ids) for split, ids in card.seen.items()}),
         "weldgen": card.weldgen,
     }

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from weldgen.classifier.network import WeldNetwork
-from weldgen.classifier.preprocess import Letterbox
+from weldgen.classifier.preprocess import Frame, Letterbox
 from weldgen.errors import BackendError
 
 INPUT, OUTPUT = "image", "probabilities"
@@ -24,15 +24,15 @@ class Deployed(nn.Module):
 
     Args:
         network: Trained network.
-        image_size: Side of its input in pixels.
+        frame: Height and width of its input in pixels.
         temperature: Divides the logits.
         half: Compute the backbone in fp16; preprocessing and head stay in fp32, where coordinates of a large photo and
             cosines need it.
     """
 
-    def __init__(self, network: WeldNetwork, image_size: int, temperature: float, *, half: bool) -> None:
+    def __init__(self, network: WeldNetwork, frame: Frame, temperature: float, *, half: bool) -> None:
         super().__init__()
-        self.letterbox = Letterbox(image_size)
+        self.letterbox = Letterbox(frame)
         self.network = network
         self.temperature = temperature
         self._dtype = torch.float16 if half else torch.float32

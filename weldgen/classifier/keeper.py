@@ -36,13 +36,16 @@ class Keeper(pl.Callback):
         folder: Where checkpoints and history go.
         settings: Patience and least number of steps.
         plan: Length of the run.
+        judges: What the validation images are called.
 
     Attributes:
+        judges: As given.
         history: One record an epoch.
         best_epoch: Number of the best epoch, from 1; 0 before the first.
     """
 
-    def __init__(self, folder: Path, settings: TrainingSettings, plan: Plan) -> None:
+    def __init__(self, folder: Path, settings: TrainingSettings, plan: Plan, judges: str = "validation photos") -> None:
+        self.judges = judges
         self.history: list[dict[str, Any]] = []
         self.best_epoch = 0
         self._best: tuple[float, float] | None = None
@@ -151,7 +154,7 @@ class Keeper(pl.Callback):
             return  # the bar is enough
         record = self.history[-1]
         seen = (
-            f", validation: balanced accuracy {record['val_balanced_accuracy']:.1%}, loss {record['val_loss']:.3f}"
+            f", {self.judges}: balanced accuracy {record['val_balanced_accuracy']:.1%}, loss {record['val_loss']:.3f}"
             if "val_loss" in record
             else ""
         )

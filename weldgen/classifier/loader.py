@@ -15,14 +15,14 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from weldgen.classifier.augment import augment
-from weldgen.classifier.preprocess import letterbox
+from weldgen.classifier.preprocess import Frame, letterbox
 from weldgen.classifier.settings import AugmentationSettings
 from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.images import read_rgb
 from weldgen.errors import DataError
 from weldgen.runtime import derive_seed, log, output_errors, temporary_for, track
 
-Squares = npt.NDArray[np.uint8]
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,18 @@ class Images:
 
     Attributes:
         samples: The N that could be decoded.
-        squares: (N, 3, S, S) uint8 RGB, in memory or mapped from a file.
+        framed: (N, 3, h, w) uint8 RGB, in memory or mapped from a file.
         targets: (N,) int64 indices of the classes.
     """
 
     samples: tuple[Sample, ...]
-    squares: Squares
+    framed: Pixels
     targets: npt.NDArray[np.int64]
+
+    @property
+    def frame(self) -> Frame:
+        """Height and width of the images in pixels."""
+        return self.framed.shape[2], self.framed.shape[3]
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -46,8 +51,15 @@ class Images:
         """Those of one split."""
         rows = [row for row, sample in enumerate(self.samples) if sample.split == split]
         # A slice of a mapped file stays mapped; the rows of a split lie together.
-        chosen = self.squares[rows[0] : rows[-1] + 1] if rows else self.squares[:0]
+        chosen = self.framed[rows[0] : rows[-1] + 1] if rows else self.framed[:0]
         return Images(tuple(self.samples[row] for row in rows), chosen, self.targets[rows])
+
+    def by_origin(self, origin: str) -> Images:
+        """Those of one origin, copied; all of them where there is no other."""
+        rows = [row for row, sample in enumerate(self.samples) if sample.origin == origin]
+        if len(rows) == len(self):
+            return self
+        return Images(tuple(self.samples[row] for row in rows), self.framed[rows], self.targets[rows])
 
 
 def load_images(
@@ -55,7 +67,7 @@ def load_images(
     samples: Sequence[Sample],
     labels: Sequence[str],
     *,
-    size_px: int,
+    frame: Frame,
     jobs: int,
     scratch: tuple[Path, float],
 ) -> tuple[Images, list[Failure]]:
@@ -65,7 +77,7 @@ def load_images(
         dataset: Where the samples lie.
         samples: What to load; the result is grouped by split.
         labels: Classes, in the order of the targets.
-        size_px: Side of the squares.
+        frame: Height and width in pixels.
         jobs: Threads.
         scratch: Folder for the file that takes what does not fit, and the gigabytes that do fit into memory.
 
@@ -73,13 +85,13 @@ def load_images(
         The images, and the files that could not be decoded with the reason.
     """
     samples = sorted(samples, key=lambda sample: (sample.split, sample.file_name))
-    squares = _allocate((len(samples), 3, size_px, size_px), *scratch)
+    framed = _allocate((len(samples), 3, *frame), *scratch)
     failures: list[Failure] = []
     kept: list[Sample] = []
 
-    def load(sample: Sample) -> Squares | Failure:
+    def load(sample: Sample) -> Pixels | Failure:
         try:
-            return letterbox(read_rgb(dataset.path(sample)), size_px)
+            return letterbox(read_rgb(dataset.path(sample)), frame)
         except DataError as error:
             return Failure(sample.file_name, error.message)
 
@@ -89,13 +101,13 @@ def load_images(
             if isinstance(result, Failure):
                 failures.append(result)
             else:
-                squares[len(kept)] = result
+                framed[len(kept)] = result
                 kept.append(sample)
     targets = np.array([labels.index(sample.label) for sample in kept], np.int64)
-    return Images(tuple(kept), squares[: len(kept)], targets), failures
+    return Images(tuple(kept), framed[: len(kept)], targets), failures
 
 
-def _allocate(shape: tuple[int, ...], folder: Path, limit_gb: float) -> Squares:
+def _allocate(shape: tuple[int, ...], folder: Path, limit_gb: float) -> Pixels:
     size_gb = float(np.prod(shape)) / 1e9
     if size_gb <= limit_gb:
         return np.empty(shape, np.uint8)
@@ -125,7 +137,7 @@ class TrainingSet(TorchDataset[tuple[Tensor, int]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int]:
         epoch, row = key
         seed = derive_seed(self._seed, "augment", epoch, self._images.samples[row].id)
-        image = torch.from_numpy(np.array(self._images.squares[row]))
+        image = torch.from_numpy(np.array(self._images.framed[row]))
         return augment(image, self._settings, seed), int(self._images.targets[row])
 
 
@@ -139,7 +151,21 @@ class ValidationSet(TorchDataset[tuple[Tensor, int]]):
         return len(self._images)
 
     def __getitem__(self, row: int) -> tuple[Tensor, int]:
-        return torch.from_numpy(np.array(self._images.squares[row])), int(self._images.targets[row])
+        return torch.from_numpy(np.array(self._images.framed[row])), int(self._images.targets[row])
+
+
+def images_an_epoch(weights: Sequence[float]) -> int:
+    """Images that make an epoch: all of them where they weigh the same, else their effective number.
+
+    With three photos that are drawn a hundred times as often as each of 600 others, an epoch of 600 draws would repeat
+    the three fifty times over before the next look at validation. The effective number (Kish 1965) is that of equal
+    weights which are worth as much: the square of their sum over the sum of their squares.
+
+    Args:
+        weights: How often each image is drawn relative to the others.
+    """
+    total, squares = sum(weights), sum(weight * weight for weight in weights)
+    return max(1, round(total * total / squares))
 
 
 class EpochOrder(Sampler[tuple[int, int]]):
@@ -149,14 +175,15 @@ class EpochOrder(Sampler[tuple[int, int]]):
     batch statistics of two or three images are noise. Lightning calls `set_epoch`.
 
     Args:
-        weights: How often each image should be drawn relative to the others; all equal means each once an epoch.
+        weights: How often each image should be drawn relative to the others; all equal means each once an epoch,
+            else an epoch is `images_an_epoch` draws with replacement.
         batch_size: Images a batch, at most as many as there are images.
         seed: Seed of the run.
     """
 
     def __init__(self, weights: Sequence[float], batch_size: int, seed: int) -> None:
         self._weights = torch.tensor(weights, dtype=torch.float64)
-        self._drawn = -(-len(weights) // batch_size) * batch_size
+        self._drawn = -(-images_an_epoch(weights) // batch_size) * batch_size
         self._seed = seed
         self._epoch = 0
 

@@ -87,6 +87,8 @@ def precision_recall_f1(matrix: Counts) -> tuple[Floats, Floats, Floats]:
 def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
     """Everything that `metrics.json` says about a confusion matrix.
 
+    `balanced_accuracy` is None where fewer than two classes have photos: the recall of one class is none.
+
     Args:
         matrix: (K, K) counts.
         labels: The K names.
@@ -116,7 +118,7 @@ def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
     return {
         "n": int(matrix.sum()),
         "accuracy": Share(int(matrix.trace()), int(matrix.sum())).record(),
-        "balanced_accuracy": balanced_accuracy(matrix),
+        "balanced_accuracy": balanced_accuracy(matrix) if present.sum() > 1 else None,
         **averages,
         "classes": per_class,
         "confusion": matrix.tolist(),

@@ -13,6 +13,7 @@ import torch
 import weldgen
 from weldgen.classifier.backbones import rebuild
 from weldgen.classifier.network import WeldNetwork
+from weldgen.classifier.preprocess import Frame
 from weldgen.classifier.settings import ModelSettings
 from weldgen.data.dataset import Sample
 from weldgen.errors import DataError
@@ -28,7 +29,7 @@ class ModelCard:
 
     Attributes:
         classes: Names, in the order of the outputs.
-        image_size: Side of the square input in pixels.
+        frame: Height and width of the input in pixels.
         backbone: timm name.
         features: Length of the backbone's features.
         mean: Normalisation, for RGB from 0 to 1.
@@ -38,6 +39,8 @@ class ModelCard:
         temperature_fitted_on: Validation photos that it was fitted on; 0: not fitted.
         threshold: Predictions with a lower probability abstain; 0: never.
         trained_on: Training images by class and origin, e.g. `{"good": {"real": 4, "synthetic": 12}}`.
+        validated_on: Images that chose the best epoch, in the same way.
+        warnings: Sentences that must be shown wherever the model is used.
         seen: Ids of the real photos of training and validation, by split.
         licences: Third-party weights in the model, and the licences of what made synthetic training images.
         validation: Metrics of the best epoch.
@@ -45,7 +48,7 @@ class ModelCard:
     """
 
     classes: tuple[str, ...]
-    image_size: int
+    frame: Frame
     backbone: str
     features: int
     mean: tuple[float, ...]
@@ -55,6 +58,8 @@ class ModelCard:
     temperature_fitted_on: int = 0
     threshold: float = 0.0
     trained_on: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    validated_on: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
     seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, float] = field(default_factory=dict)
@@ -90,7 +95,7 @@ def load_card(model: Path) -> ModelCard:
     content = json.loads(path.read_text())
     if content.pop("format") != _FORMAT:
         raise DataError(f"{path} was written by weldgen {content.get('weldgen')}", "update weldgen")
-    lists = {key: tuple(content[key]) for key in ("classes", "mean", "std")}
+    lists = {key: tuple(content[key]) for key in ("classes", "frame", "mean", "std")}
     return ModelCard(**{**content, **lists})
 
 
@@ -112,7 +117,7 @@ def load_model(model: Path, device: str = "cpu") -> tuple[WeldNetwork, ModelCard
 def build_network(card: ModelCard) -> WeldNetwork:
     """The network that a card describes, with random weights."""
     return WeldNetwork(
-        rebuild(card.backbone, card.image_size),
+        rebuild(card.backbone, card.frame),
         card.features,
         (card.mean, card.std),
         ModelSettings.model_validate(card.settings),
@@ -120,8 +125,8 @@ def build_network(card: ModelCard) -> WeldNetwork:
     )
 
 
-def trained_on(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
-    """Training images by class and origin."""
+def by_origin(samples: Sequence[Sample]) -> dict[str, dict[str, int]]:
+    """Number of images by class and origin."""
     table: dict[str, dict[str, int]] = {}
     for sample in samples:
         row = table.setdefault(sample.label, {"real": 0, "synthetic": 0})

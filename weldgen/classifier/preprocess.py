@@ -7,6 +7,8 @@ width and gives the same grey levels in torch, ONNX Runtime and OpenVINO. (The O
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,6 +16,11 @@ from torch import Tensor, nn
 
 # A size is symbolic while the module is exported.
 Size = int | torch.SymInt
+# Height and width of a network's input in pixels.
+Frame = tuple[int, int]
+# Sides of a frame are multiples of this, as most networks want them, and it is at most so many times longer than wide;
+# photos that are nearly square go into a square.
+_STEP_PX, _LONGEST, _SQUARE = 32, 4.0, 1.2
 # Grey level of the padding: the middle of the range, close to zero once normalised.
 FILL = 128
 # Averages of whole numbers often end in exactly .5, which the last bit would round up in one runtime and down in
@@ -22,18 +29,18 @@ _ROUNDING = 0.5 + 2**-8
 
 
 class Letterbox(nn.Module):
-    """Scale photos into a square, keep their aspect ratio, pad the rest with grey.
+    """Scale photos into a frame, keep their aspect ratio, pad the rest with grey.
 
-    Bilinear with antialiasing (triangle filter), like Pillow's and torch's. Photos of more than twice the side are
+    Bilinear with antialiasing (triangle filter), like Pillow's and torch's. Photos of more than twice the size are
     first averaged over whole blocks of pixels, which makes a 24-megapixel photo ten times cheaper.
 
     Args:
-        size_px: Side of the square.
+        frame: Height and width of the result in pixels.
     """
 
-    def __init__(self, size_px: int) -> None:
+    def __init__(self, frame: Frame) -> None:
         super().__init__()
-        self.size_px = size_px
+        self.frame = frame
 
     def forward(self, images: Tensor) -> Tensor:
         """Letterbox photos of one size.
@@ -42,30 +49,38 @@ class Letterbox(nn.Module):
             images: (B, H, W, 3) uint8 RGB.
 
         Returns:
-            (B, 3, S, S) float32, whole numbers from 0 to 255.
+            (B, 3, h, w) float32, whole numbers from 0 to 255.
         """
-        side = self.size_px
+        tall, wide = self.frame
         batch, height, width = images.shape[:3]
-        longest = torch.sym_max(height, width)
-        block = torch.sym_max(1, torch.sym_min(longest // (2 * side), torch.sym_min(height, width)))
+        coarse = torch.sym_max(height // (2 * tall), width // (2 * wide))
+        block = torch.sym_max(1, torch.sym_min(coarse, torch.sym_min(height, width)))
         rows, columns = height // block, width // block
         whole = images[:, : rows * block, : columns * block]
         pixels = whole.reshape(batch, rows, block, columns, block, 3).float().mean(dim=(2, 4))  # (B, rows, columns, 3)
-        down, inside_y = self._weights(height, longest, block, rows)
-        across, inside_x = self._weights(width, longest, block, columns)
-        pixels = (down @ pixels.reshape(batch, rows, columns * 3)).reshape(batch, side, columns, 3)
-        pixels = pixels.permute(0, 3, 1, 2) @ across.transpose(0, 1)  # (B, 3, S, S)
+        down, inside_y = self._weights((height, tall), (width, wide), block, rows)
+        across, inside_x = self._weights((width, wide), (height, tall), block, columns)
+        pixels = (down @ pixels.reshape(batch, rows, columns * 3)).reshape(batch, tall, columns, 3)
+        pixels = pixels.permute(0, 3, 1, 2) @ across.transpose(0, 1)  # (B, 3, h, w)
         return torch.floor(pixels + FILL * (1 - inside_y[:, None] * inside_x[None]) + _ROUNDING).clamp(max=255)
 
-    def _weights(self, length: Size, longest: Size, block: Size, samples: Size) -> tuple[Tensor, Tensor]:
+    def _weights(
+        self, axis: tuple[Size, int], other: tuple[Size, int], block: Size, samples: Size
+    ) -> tuple[Tensor, Tensor]:
         """Resampling of one axis.
 
+        Args:
+            axis: Length of the photo along it, and side of the frame.
+            other: The same of the other axis.
+            block: Pixels that were averaged to one sample.
+            samples: Their number.
+
         Returns:
-            Weights (S, samples), rows of the padding zero; and (S,) which is 1 where there is image.
+            Weights (side, samples), rows of the padding zero; and (side,) which is 1 where there is image.
         """
-        side = self.size_px
-        full = _scalar(length)
-        target = torch.clamp(torch.floor(full * side / _scalar(longest) + 0.5), min=1.0)
+        full, side = _scalar(axis[0]), axis[1]
+        by_other = torch.floor(full * other[1] / _scalar(other[0]) + 0.5)
+        target = torch.clamp(by_other, min=1.0, max=float(side))  # the tighter of both axes
         position = torch.arange(side, dtype=torch.float32) - torch.floor((side - target) / 2)
         inside = ((position >= 0) & (position < target)).float()
         step = full / _scalar(block) / target  # averaged samples for each output pixel
@@ -81,9 +96,28 @@ def _scalar(value: Size) -> Tensor:
     return torch.full((1,), value, dtype=torch.float32)
 
 
-def letterbox(image: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.uint8]:
-    """Letterbox one photo, (H, W, 3) uint8 RGB, to (3, S, S) uint8."""
+def frame_for(shapes: Sequence[tuple[int, int]], side_px: int) -> Frame:
+    """The frame of as many pixels as a square of `side_px` that suits most photos: their middle shape.
+
+    A long weld fills a square frame to a third; in a frame of its own shape its pores are almost twice as large.
+
+    Args:
+        shapes: Width and height of the photos.
+        side_px: Side of the square.
+    """
+    aspects = sorted(width / height for width, height in shapes) or [1.0]
+    aspect = min(max(aspects[len(aspects) // 2], 1 / _LONGEST), _LONGEST)
+    if max(aspect, 1 / aspect) < _SQUARE:
+        return side_px, side_px
+    height, width = (
+        max(_STEP_PX, round(side_px * ratio / _STEP_PX) * _STEP_PX) for ratio in (aspect**-0.5, aspect**0.5)
+    )
+    return height, width
+
+
+def letterbox(image: npt.NDArray[np.uint8], frame: Frame) -> npt.NDArray[np.uint8]:
+    """Letterbox one photo, (H, W, 3) uint8 RGB, to (3, h, w) uint8."""
     with torch.inference_mode():
-        squares = Letterbox(size_px)(torch.from_numpy(np.array(image))[None])
-    array: npt.NDArray[np.uint8] = squares[0].to(torch.uint8).numpy()
+        framed = Letterbox(frame)(torch.from_numpy(np.array(image))[None])
+    array: npt.NDArray[np.uint8] = framed[0].to(torch.uint8).numpy()
     return array

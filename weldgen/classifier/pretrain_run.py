@@ -71,7 +71,7 @@ def fit(photos: Photos, *, out: Path, device: str, config: PretrainConfig) -> Re
         BackendError: Weights are missing, or the device has too little memory.
     """
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    backbone = create_backbone(config.model.backbone, config.model.weights, config.crops.global_px)
+    backbone = create_backbone(config.model.backbone, config.model.weights, (config.crops.global_px,) * 2)
     crops = config.crops
     if cast(Any, backbone.model).pretrained_cfg.get("fixed_input_size"):
         crops = crops.model_copy(update={"local_px": crops.global_px})

@@ -47,7 +47,9 @@ class ReviewConfig(StageConfig):
     """What the photos are looked at with, and how they are held out."""
 
     model: LookSettings = LookSettings()
-    image_size: int = Field(320, ge=32, le=2048, multiple_of=32, description="side of the square input in pixels")
+    image_size: int = Field(
+        320, ge=32, le=2048, multiple_of=32, description="the input has the pixels of a square of this side"
+    )
     folds: int = Field(5, ge=2, le=50, description="parts of a division; each is judged by what the others teach")
     repeats: int = Field(4, ge=1, le=50, description="divisions whose answers are averaged")
     duplicate_bits: int = Field(
@@ -94,7 +96,7 @@ def review(dataset: Path, out: Path, config: ReviewConfig) -> Summary:
     opened = Dataset.open(dataset)
     require_labels(opened)
     photos = opened.where(lambda sample: sample.origin == "real")
-    embedder = _open_embedder(config)
+    embedder = _open_embedder(photos, config)
     samples, features, failures = embed_photos(photos, photos.samples, embedder, resolve_jobs(config.jobs))
     failures = [*opened.failures, *failures]
     photos = replace(photos, samples=tuple(samples))
@@ -127,13 +129,18 @@ def _targets(samples: Sequence[Sample], labels: Sequence[str]) -> Any:
     return np.array([index[sample.label] for sample in samples], np.int64)
 
 
-def _open_embedder(config: ReviewConfig) -> Embedder:
+def _open_embedder(photos: Dataset, config: ReviewConfig) -> Embedder:
+    from weldgen.classifier.backbones import has_fixed_shape
     from weldgen.classifier.embeddings import open_backbone, open_trained
+    from weldgen.classifier.preprocess import frame_for
 
     device = resolve_device(config.device)
     if config.model.trained:
         return open_trained(Path(config.model.trained), device)
-    return open_backbone(config.model.backbone, config.model.weights, config.image_size, device)
+    frame = (config.image_size, config.image_size)
+    if not has_fixed_shape(config.model.backbone):
+        frame = frame_for([(sample.width, sample.height) for sample in photos.samples], config.image_size)
+    return open_backbone(config.model.backbone, config.model.weights, frame, device)
 
 
 def _record(
@@ -153,7 +160,7 @@ def _record(
         "issues": sum(finding.issue for finding in findings),
         "duplicates": len(duplicates),
         "backbone": embedder.name,
-        "image_size": embedder.size_px,
+        "frame": list(embedder.frame),
         "folds": config.folds,
         "repeats": config.repeats,
     }

@@ -17,11 +17,12 @@ from torch.utils.data import DataLoader
 
 from weldgen.classifier.backbones import Backbone, create_backbone
 from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
+from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
 from weldgen.classifier.keeper import BEST, LAST, Keeper
-from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet
+from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet, images_an_epoch
 from weldgen.classifier.loggers import close_loggers, open_loggers
 from weldgen.classifier.losses import balanced_class_weights
-from weldgen.classifier.model_file import ModelCard, licences, save_model, trained_on
+from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
 from weldgen.classifier.module import ClassifierModule, Plan
 from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze
 from weldgen.classifier.pretraining import PretrainSettings
@@ -57,24 +58,27 @@ def fit(
 
     Args:
         training: Images to learn from.
-        validation: Real photos that choose the best epoch; may be empty.
+        validation: Real photos that choose the best epoch, may be empty; or the synthetic images that stand in for
+            them, with the real photos that there are.
         labels: Classes.
         out: Folder of the model.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
         config: Settings.
     """
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    backbone = create_backbone(config.model.backbone, config.model.weights, config.data.image_size)
+    frame = training.frame
+    backbone = create_backbone(config.model.backbone, config.model.weights, frame)
     learning = freeze(backbone.model, config.model.freeze_stages)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), config.model, len(labels))
-    plan = plan_run(len(training), config, device, pretrained=bool(backbone.weights))
+    judges = choose_judges(training, validation)
     weights = _draw_weights(training)
+    plan = plan_run(images_an_epoch(weights), config, device, pretrained=bool(backbone.weights))
     module = ClassifierModule(
         network.to(memory_format=torch.channels_last), config.training, plan, _class_weights(training, weights, config)
     )
-    keeper = Keeper(out, config.training, plan)
+    keeper = Keeper(out, config.training, plan, judges.name)
     precision = choose_precision(config.training.precision, device)
-    loaders = _loaders(training, validation, weights, device, config)
+    loaders = _loaders(training, judges.images, weights, device, config)
     with quiet_lightning():
         trainer = _trainer(out, device, precision, plan, config, keeper)
         resume = out / LAST if (out / LAST).is_file() else None
@@ -88,11 +92,11 @@ def fit(
             close_loggers(trainer.loggers)
     best = torch.load(out / BEST, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
-    temperature, fitted_on = _temperature(network, loaders[1], len(validation))
+    temperature, fitted_on = _temperature(network, judges)
     record = keeper.history[keeper.best_epoch - 1]
     card = ModelCard(
         classes=tuple(labels),
-        image_size=config.data.image_size,
+        frame=frame,
         backbone=backbone.name,
         features=backbone.features,
         mean=backbone.mean,
@@ -100,14 +104,16 @@ def fit(
         settings=config.model.model_dump(mode="json"),
         temperature=temperature,
         temperature_fitted_on=fitted_on,
-        trained_on=trained_on(training.samples),
+        trained_on=by_origin(training.samples),
+        validated_on=by_origin(judges.images.samples),
+        warnings=(judges.warning,) if judges.warning else (),
         seen=_seen(training, validation),
         licences=licences(training.samples, backbone.weights),
         validation={name: value for name, value in record.items() if name.startswith("val_")},
     )
     save_model(out, network, card)
     return Result(
-        _notes(backbone, learning, card, keeper, plan, config),
+        (*_notes(backbone, learning, card, keeper, plan, config), *aside_notes(network, judges.aside)),
         backbone.weights,
         _details(card, keeper, plan, precision, learning),
     )
@@ -205,14 +211,11 @@ def _fit(
         ) from error
 
 
-def _temperature(network: WeldNetwork, loader: DataLoader[Any] | None, photos: int) -> tuple[float, int]:
-    if loader is None or photos < MIN_PHOTOS:
+def _temperature(network: WeldNetwork, judges: Judges) -> tuple[float, int]:
+    """Fitted on real photos alone: how sure it may be of synthetic ones says nothing about others."""
+    if judges.warning or len(judges.images) < MIN_PHOTOS:
         return 1.0, 0
-    network.eval()
-    with torch.inference_mode():
-        parts = [(network(images), classes) for images, classes in loader]
-    logits, classes = (torch.cat(column) for column in zip(*parts, strict=True))
-    return fit_temperature(logits, classes), photos
+    return fit_temperature(*logits_of(network, judges.images)), len(judges.images)
 
 
 def _seen(training: Images, validation: Images) -> dict[str, list[str]]:
@@ -248,9 +251,9 @@ def _notes(
         )
     found = card.validation.get("val_balanced_accuracy")
     best = f"best epoch {keeper.best_epoch} of {ran}"
-    lines.append(best if found is None else f"{best}: balanced accuracy {found:.1%} on the validation photos")
+    lines.append(best if found is None else f"{best}: balanced accuracy {found:.1%} on the {keeper.judges}")
     if not card.temperature_fitted_on:
-        lines.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} validation photos")
+        lines.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} real validation photos")
     synthetic = card.licences.get("synthetic images")
     if synthetic:
         lines.append(f"synthetic images were made under {synthetic}")
@@ -262,9 +265,11 @@ def _details(card: ModelCard, keeper: Keeper, plan: Plan, precision: str, learni
     return {
         "classes": list(card.classes),
         "trained_on": {label: dict(row) for label, row in card.trained_on.items()},
+        "validated_on": {label: dict(row) for label, row in card.validated_on.items()},
+        "warnings": list(card.warnings),
         "backbone": card.backbone,
         "learning_share": round(learning, 4),
-        "image_size": card.image_size,
+        "frame": list(card.frame),
         "precision": precision,
         "epochs": len(keeper.history),
         "steps": keeper.history[-1]["step"],

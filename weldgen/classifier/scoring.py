@@ -68,8 +68,8 @@ def _trained(model: Path, device: str) -> Scorer:
 
     @torch.inference_mode()
     def probabilities(image: RGB) -> Probabilities:
-        square = torch.from_numpy(letterbox(image, card.image_size))[None].to(device)
-        found: Probabilities = (network(square) / card.temperature).softmax(dim=1)[0].float().cpu().numpy()
+        framed = torch.from_numpy(letterbox(image, card.frame))[None].to(device)
+        found: Probabilities = (network(framed) / card.temperature).softmax(dim=1)[0].float().cpu().numpy()
         return found
 
     return Scorer(card.classes, card.seen, probabilities)

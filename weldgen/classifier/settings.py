@@ -14,7 +14,10 @@ class DataSettings(Config):
     """What the network sees."""
 
     image_size: int = Field(
-        384, ge=32, le=2048, multiple_of=32, description="side of the square input in pixels; photos are padded to it"
+        384, ge=32, le=2048, multiple_of=32, description="the input has the pixels of a square of this side"
+    )
+    shape: Literal["photos", "square"] = Field(
+        "photos", description="shape of the input: the middle one of the training photos, or square; others are padded"
     )
     cache_gb: float = Field(
         4.0, ge=0, description="decoded images are kept in memory up to this size, beyond it in a temporary file"

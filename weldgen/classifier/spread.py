@@ -45,4 +45,4 @@ def collapsed(before: float, after: float) -> bool:
 
 def squares(photos: Photos, rows: Sequence[int], side_px: int) -> Tensor:
     """Letterboxed photos, (B, 3, S, S) uint8: as the classifier will see them."""
-    return torch.stack([torch.from_numpy(letterbox(photos[row], side_px)) for row in rows])
+    return torch.stack([torch.from_numpy(letterbox(photos[row], (side_px, side_px))) for row in rows])

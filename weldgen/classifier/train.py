@@ -1,7 +1,8 @@
 """Train the classifier: letterboxed photos, a pre-trained backbone that learns slowly, an ArcFace head.
 
 What is notable: order, augmentation and dropout are functions of seed, epoch and image, so a run that was killed goes
-on from its last checkpoint to the same result; validation holds real photos only.
+on from its last checkpoint to the same result; validation holds real photos only, but for the exception of
+`weldgen.data.scarce`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from weldgen.classifier.local_weights import auto_backbone, check_unseen
 from weldgen.classifier.local_weights import pin_config as resolve_config
 from weldgen.classifier.settings import TrainConfig
 from weldgen.data.dataset import Dataset, failures_text
+from weldgen.data.scarce import synthetic_validation_warning
 from weldgen.data.split import decide_split, require_labels
 from weldgen.errors import DataError
 from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
@@ -31,7 +33,7 @@ _FEW_VALIDATION_PHOTOS = 20
 
 
 def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
-    """Train a classifier on the training split, choose the best epoch on the real validation photos.
+    """Train a classifier on the training split, choose the best epoch on the validation split.
 
     Args:
         dataset: Dataset folder with splits, or a plain folder of classes, which is then divided.
@@ -57,12 +59,13 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     opened = open_training_data(dataset, config)
     check_unseen(config.model.weights, opened)
     device = resolve_device(config.device)
+    frame = _frame(opened, config)
     with RunFolder(out, MODEL, key) as folder:
         images, failures = load_images(
             opened,
             [sample for sample in opened.samples if sample.split in ("train", "val")],
             opened.labels,
-            size_px=config.data.image_size,
+            frame=frame,
             jobs=resolve_jobs(config.jobs),
             scratch=(out, config.data.cache_gb),
         )
@@ -87,8 +90,20 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     return summary
 
 
+def _frame(dataset: Dataset, config: TrainConfig) -> tuple[int, int]:
+    """Height and width of the network's input: by the real training photos, or by the others where there is none."""
+    from weldgen.classifier.backbones import has_fixed_shape
+    from weldgen.classifier.preprocess import frame_for
+
+    if config.data.shape == "square" or has_fixed_shape(config.model.backbone):
+        return config.data.image_size, config.data.image_size
+    training = dataset.select(split="train")
+    chosen = [sample for sample in training if sample.origin == "real"] or training
+    return frame_for([(sample.width, sample.height) for sample in chosen], config.data.image_size)
+
+
 def open_training_data(root: Path, config: TrainConfig) -> Dataset:
-    """A dataset whose samples all have a split, and whose validation and test photos are real.
+    """A dataset whose samples all have a split.
 
     Raises:
         DataError: Fewer than two classes have photos, or a class is in validation or test but not in training.
@@ -121,30 +136,41 @@ def check_images(training: Images, validation: Images, labels: Sequence[str]) ->
     for label in labels:
         if not present[label]:
             raise DataError(f"no training image of class '{label}' could be read", "see the log for the reasons")
-    validated = Counter(sample.label for sample in validation.samples)
-    notes = []
-    if not len(validation):
-        notes.append("there is no validation photo: the last epoch was kept, and how good it is nobody knows")
-    elif len(validation) < _FEW_VALIDATION_PHOTOS:
-        seen = ", ".join(f"{validated[label]} {label}" for label in labels)
-        notes.append(
-            f"only {len(validation)} validation photos ({seen}): the choice of the best epoch is close to chance, "
-            "and the validation accuracy says little"
-        )
-    missing = [label for label in labels if len(validation) and not validated[label]]
-    if missing:
-        notes.append(f"no validation photo of {', '.join(missing)}: errors on it go unseen until evaluation")
+    notes = _validation_notes(training, validation, labels)
     for note in notes:
         log.warning("%s", note)
     return notes
 
 
+def _validation_notes(training: Images, validation: Images, labels: Sequence[str]) -> list[str]:
+    warning = synthetic_validation_warning([*training.samples, *validation.samples])
+    if warning:
+        return [warning]
+    if not len(validation):
+        return ["there is no validation photo: the last epoch was kept, and how good it is nobody knows"]
+    validated = Counter(sample.label for sample in validation.samples)
+    notes = []
+    if len(validation) < _FEW_VALIDATION_PHOTOS:
+        seen = ", ".join(f"{validated[label]} {label}" for label in labels)
+        notes.append(
+            f"only {len(validation)} validation photos ({seen}): the choice of the best epoch is close to chance, "
+            "and the validation accuracy says little"
+        )
+    missing = [label for label in labels if not validated[label]]
+    if missing:
+        notes.append(f"no validation photo of {', '.join(missing)}: errors on it go unseen until evaluation")
+    return notes
+
+
 def _counts(dataset: Dataset, training: Images, validation: Images) -> dict[str, int]:
     origins = Counter(sample.origin for sample in training.samples)
+    validated = Counter(sample.origin for sample in validation.samples)
+    synthetic = {"synthetic validation images": validated["synthetic"]} if validated["synthetic"] else {}
     return {
         "training images": len(training),
         "real": origins["real"],
         "synthetic": origins["synthetic"],
-        "validation photos": len(validation),
+        "validation photos": validated["real"],
+        **synthetic,
         "classes": len(dataset.labels),
     }

@@ -96,7 +96,7 @@ def require_test_photos(mixes: Mapping[str, Path], attempts: Attempts) -> Path:
     """A mix to measure on; all have the same test photos, because the split knows nothing of the synthetic images.
 
     Raises:
-        DataError: There is no test photo.
+        DataError: There is no test photo, or only of one class.
         WeldgenError: No mix could be made; the first one's error.
     """
     if not mixes:
@@ -108,6 +108,12 @@ def require_test_photos(mixes: Mapping[str, Path], attempts: Attempts) -> Path:
         raise DataError(
             f"there is no real test photo to compare on; real photos: {counts}",
             "add photos (a class needs three that are no copies of each other), or set mix.split.test above 0",
+        )
+    labels = {sample.label for sample in dataset.select(split="test", origin="real")}
+    if len(labels) < 2:
+        raise DataError(
+            f"all real test photos are of class '{labels.pop()}': that compares nothing",
+            "add photos of the other classes (each needs three that are no copies of each other)",
         )
     return reference
 

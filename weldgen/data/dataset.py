@@ -9,94 +9,41 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from weldgen.data.images import image_size, is_image_name
+from weldgen.data.sample import (
+    MIN_GROUPS_TO_SPLIT,
+    ORIGINS,
+    SPLITS,
+    Failure,
+    Sample,
+    is_synthetic_validation,
+    scarce_classes,
+)
 from weldgen.errors import DataError
 from weldgen.runtime import file_hash
 
+__all__ = [
+    "METADATA_NAME",
+    "SIDE_FOLDERS",
+    "SPLIT_FOLDERS",
+    "Dataset",
+    "Failure",
+    "Sample",
+    "check_lineage",
+    "failures_text",
+    "read_metadata",
+    "subfolders",
+]
+
 METADATA_NAME = "metadata.jsonl"
-SPLITS = ("train", "val", "test")
-ORIGINS = ("real", "synthetic")
 # Folder names that datasets of other tools use for the same split.
 SPLIT_FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 # Folders beside the classes that hold no class.
 SIDE_FOLDERS = ("masks", "annotations")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One image of a dataset.
-
-    Attributes:
-        file_name: Path relative to the dataset's root, with forward slashes.
-        id: Hash of the file's bytes.
-        label: Name of the class.
-        split: `train`, `val`, `test`, or empty where it is not decided yet.
-        origin: `real` or `synthetic`.
-        parents: Ids of the real samples that a synthetic one was made from.
-        group: Samples of one group (near-duplicates, views of one part) stay in one split.
-        seed: Seed that made a synthetic image, else None.
-        width: Pixels.
-        height: Pixels.
-        extra: What a stage adds (regions, generator, scores, licences).
-    """
-
-    file_name: str
-    id: str
-    label: str
-    split: str = ""
-    origin: str = "real"
-    parents: tuple[str, ...] = ()
-    group: str = ""
-    seed: int | None = None
-    width: int = 0
-    height: int = 0
-    extra: Mapping[str, Any] = field(default_factory=dict)
-
-    def record(self) -> dict[str, Any]:
-        """The line of `metadata.jsonl`."""
-        return {
-            "file_name": self.file_name,
-            "id": self.id,
-            "label": self.label,
-            "split": self.split,
-            "origin": self.origin,
-            "parents": list(self.parents),
-            "group": self.group,
-            "seed": self.seed,
-            "width": self.width,
-            "height": self.height,
-            **self.extra,
-        }
-
-    @staticmethod
-    def from_record(record: Mapping[str, Any]) -> Sample:
-        """The sample that a line of `metadata.jsonl` describes."""
-        rest = dict(record)
-        return Sample(
-            file_name=rest.pop("file_name"),
-            id=rest.pop("id"),
-            label=rest.pop("label"),
-            split=rest.pop("split", "") or "",
-            origin=rest.pop("origin", "real"),
-            parents=tuple(rest.pop("parents", ())),
-            group=rest.pop("group", "") or "",
-            seed=rest.pop("seed", None),
-            width=rest.pop("width", 0),
-            height=rest.pop("height", 0),
-            extra=rest,
-        )
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A file that could not be used, and why."""
-
-    file: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -187,7 +134,8 @@ def check_lineage(dataset: Dataset) -> None:
     """Check what keeps an evaluation honest.
 
     Ids and file names are unique, files exist, a synthetic sample lies in the split of its parents, validation and
-    test hold real images only, and no group straddles two splits.
+    test hold real images only, and no group straddles two splits. The one exception: where `scarce_classes` finds a
+    class, synthetic images that are marked for it may lie in validation, and their parents train.
 
     Raises:
         DataError: A rule is broken; the first offender is named.
@@ -195,6 +143,7 @@ def check_lineage(dataset: Dataset) -> None:
     where = dataset.root / METADATA_NAME
     splits_of_id = {sample.id: sample.split for sample in dataset.samples if sample.origin == "real"}
     splits_of_group: dict[str, str] = {}
+    scarce = scarce_classes(dataset.samples)
     seen_ids: dict[str, str] = {}
     for sample in dataset.samples:
         name = sample.file_name
@@ -213,13 +162,11 @@ def check_lineage(dataset: Dataset) -> None:
                 f"{where} lists {name}, which does not exist", "run the stage that made the folder again; it mends it"
             )
         if sample.origin == "synthetic" and sample.split in ("val", "test"):
-            raise DataError(
-                f"{where}: {name} is synthetic and lies in '{sample.split}'; only real images may",
-                "mix again with weldgen mix",
-            )
+            _check_validation(sample, dataset, scarce)
+        allowed = (sample.split, "train") if is_synthetic_validation(sample) else (sample.split,)
         for parent in sample.parents:
             parent_split = splits_of_id.get(parent, sample.split)
-            if parent_split != sample.split:
+            if parent_split not in allowed:
                 raise DataError(
                     f"{where}: {name} ({sample.split}) was made from a photo of '{parent_split}'",
                     "make the synthetic images again with weldgen synth",
@@ -228,6 +175,21 @@ def check_lineage(dataset: Dataset) -> None:
             raise DataError(
                 f"{where}: group '{sample.group}' of {name} lies in two splits", "split again with weldgen clean"
             )
+
+
+def _check_validation(sample: Sample, dataset: Dataset, scarce: Mapping[str, int]) -> None:
+    """Refuse a synthetic image of validation or test, but for the one exception."""
+    where = f"{dataset.root / METADATA_NAME}: {sample.file_name} is synthetic and lies in '{sample.split}'"
+    if not is_synthetic_validation(sample):
+        raise DataError(f"{where}; only real images may", "mix again with weldgen mix")
+    if not scarce:
+        counts = Counter(s.label for s in dataset.samples if s.origin == "real" and s.split != "test")
+        found = ", ".join(f"{label} {counts[label]}" for label in dataset.labels)
+        raise DataError(
+            f"{where}, which is accepted only where a class has fewer than {MIN_GROUPS_TO_SPLIT} real photos and none "
+            f"in validation; real photos: {found}",
+            "mix again with weldgen mix",
+        )
 
 
 def _open_metadata(root: Path) -> Dataset:

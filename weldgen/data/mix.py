@@ -1,4 +1,7 @@
-"""Mix real and synthetic images: training gets both, validation and test stay real."""
+"""Mix real and synthetic images: training gets both, validation and test stay real.
+
+The one exception, for classes with hardly any photo, is in `weldgen.data.scarce`.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +9,33 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Sample, check_lineage
+from weldgen.data.sample import SYNTHETIC_VALIDATION
+from weldgen.data.scarce import hold_out
 from weldgen.data.split import SplitConfig, decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.errors import DataError
 from weldgen.receipts import Summary, finished, stage_key, write_receipt
 from weldgen.runtime import content_hash, derive_seed, track
 
+# A class with fewer real training photos than this would get a few dozen images by the ratio alone.
+_FEW_PHOTOS = 10
+
 
 class MixConfig(StageConfig):
     """How much of each."""
 
     real_ratio: float = Field(0.25, gt=0, le=1, description="share of real photos among the training images")
-    use_all: bool = Field(False, description="keep all synthetic images; training then draws real photos more often")
+    use_all: bool | Literal["auto"] = Field(
+        "auto",
+        description="keep all synthetic images; training then draws real photos more often; "
+        f"auto: where a class has fewer than {_FEW_PHOTOS} real training photos",
+    )
     link: bool = Field(True, description="hard links instead of copies where the file system allows it")
     split: SplitConfig = SplitConfig()
 
@@ -32,7 +44,8 @@ def mix(real: Path, synthetic: Path, out: Path, config: MixConfig) -> Summary:
     """Build `out/<split>/<class>/` from a folder of real photos and one of synthetic images.
 
     All real photos are kept. Each class gets the same share of synthetic images, so that "synthetic" says nothing
-    about the class; where there are too few, the share of real photos rises and a note says so.
+    about the class; where there are too few, the share of real photos rises and a note says so. Where a class has
+    too few photos to spare one, some synthetic images become validation (`weldgen.data.scarce`).
 
     Args:
         real: Dataset of real photos.
@@ -54,8 +67,9 @@ def mix(real: Path, synthetic: Path, out: Path, config: MixConfig) -> Summary:
     photos = decide_split(photos.where(lambda s: s.origin == "real"), config.split, config.seed)
     made = Dataset.open(synthetic) if config.real_ratio < 1 else Dataset(synthetic, (), ())
     _check_parents(photos, made)
-    chosen, notes = choose(photos, made, config)
-    plan = _plan(photos, chosen, made, config)
+    held = hold_out(photos, made, config.seed, config.split.duplicate_bits)
+    chosen, weights, notes = choose(photos, held.training, config)
+    plan = _plan(photos, [*chosen, *held.validation], made, weights)
     keys = {sample.file_name: _key(sample) for sample, _ in plan}
 
     def valid(record: Mapping[str, Any]) -> bool:
@@ -68,43 +82,84 @@ def mix(real: Path, synthetic: Path, out: Path, config: MixConfig) -> Summary:
         samples = writer.finish(photos.failures)
     check_lineage(Dataset(out, tuple(samples), photos.labels))
     counts = {f"{split} {origin}": n for (split, origin), n in _count(samples).items()}
-    summary = Summary("mix", out, counts, len(photos.failures), tuple(notes), seconds=time.monotonic() - started)
+    said = (*held.notes, *notes)
+    summary = Summary("mix", out, counts, len(photos.failures), said, seconds=time.monotonic() - started)
     write_receipt(out, key, config, inputs, summary)
     return summary
 
 
-def choose(photos: Dataset, made: Dataset, config: MixConfig) -> tuple[list[Sample], list[str]]:
-    """The synthetic images that join the training photos, and sentences on what could not be met.
+def choose(photos: Dataset, made: Dataset, config: MixConfig) -> tuple[list[Sample], dict[str, float], list[str]]:
+    """The synthetic images that join the training photos.
 
-    Every class keeps the same real share, the one asked for or the lowest that the supply allows. A class without
-    a real training photo gets as many synthetic images as the largest class has images altogether.
+    Every class keeps the same real share, the one asked for or the lowest that the supply allows: by leaving images
+    out, or with `use_all` by drawing real photos more often.
+
+    Returns:
+        The images, how often real photos of each class are drawn relative to them, and sentences for the user.
     """
-    if config.real_ratio >= 1:
-        return [], []
-    supply = {label: _dealt(made.select(label=label, split="train"), config.seed) for label in photos.labels}
-    if config.use_all:
-        return [sample for samples in supply.values() for sample in samples], []
     reals = {label: len(photos.select(label=label, split="train")) for label in photos.labels}
-    wanted = (1 - config.real_ratio) / config.real_ratio
+    if config.real_ratio >= 1:
+        return [], dict.fromkeys(reals, 1.0), []
+    supply = {label: _dealt(made.select(label=label, split="train"), config.seed) for label in photos.labels}
+    used = {label: n for label, n in reals.items() if n or supply[label]}
+    few = min(used.values(), default=0) < _FEW_PHOTOS
+    if config.use_all is True or (config.use_all == "auto" and few and all(supply[label] for label in used)):
+        weights, notes = _weights(used, {label: len(own) for label, own in supply.items()}, config.real_ratio)
+        return [sample for samples in supply.values() for sample in samples], weights, notes
+    chosen, notes = _by_ratio(reals, supply, config.real_ratio)
+    return chosen, dict.fromkeys(reals, 1.0), notes
+
+
+def _by_ratio(
+    reals: Mapping[str, int], supply: Mapping[str, Sequence[Sample]], real_ratio: float
+) -> tuple[list[Sample], list[str]]:
+    """As many synthetic images as the ratio takes.
+
+    A class without a real training photo gets as many as the largest class has images altogether.
+    """
+    wanted = (1 - real_ratio) / real_ratio
     per_real = min([wanted, *(len(supply[label]) / n for label, n in reals.items() if n)])
     notes = []
     if per_real < wanted - 1e-9:
         scarce = min((label for label, n in reals.items() if n), key=lambda label: len(supply[label]) / reals[label])
         notes.append(
             f"class '{scarce}' has only {len(supply[scarce])} synthetic images: {1 / (1 + per_real):.0%} of the "
-            f"training images are real instead of {config.real_ratio:.0%}; weldgen synth with a larger --n mends it"
+            f"training images are real instead of {real_ratio:.0%}; weldgen synth with a larger --n mends it"
         )
     largest = max(round(n * (1 + per_real)) for n in reals.values())
-    chosen = []
+    chosen: list[Sample] = []
     for label, n in reals.items():
         chosen += supply[label][: round(n * per_real) if n else largest]
     left_out = sum(map(len, supply.values())) - len(chosen)
     if left_out:
         notes.append(
-            f"{left_out} synthetic images are left out so that {config.real_ratio:.0%} are real; "
+            f"{left_out} synthetic images are left out so that {real_ratio:.0%} are real; "
             "mix.use_all=true keeps them all and draws real photos more often in training"
         )
     return chosen, notes
+
+
+def _weights(
+    reals: Mapping[str, int], supply: Mapping[str, int], real_ratio: float
+) -> tuple[dict[str, float], list[str]]:
+    """How often real photos are drawn, by class, so that each class has the same real share among what is drawn.
+
+    Without a real photo of one class that cannot be; then the others' are drawn no more often than synthetic ones
+    and have no more than the share asked for, because "real" tells the class.
+    """
+    shown = sum(supply.values())
+    if not all(reals.values()):
+        none = ", ".join(label for label, n in reals.items() if not n)
+        odds = real_ratio / (1 - real_ratio)
+        weights = {label: min(1.0, odds * supply[label] / n) for label, n in reals.items() if n}
+        return weights, [
+            f"all {shown} synthetic images train; without a real training photo of {none}, 'real' would tell the "
+            "class, so real photos are drawn no more often than synthetic ones"
+        ]
+    share = max(real_ratio, *(n / (n + supply[label]) for label, n in reals.items() if supply[label]))
+    weights = {label: max(1.0, share / (1 - share) * supply[label] / n) for label, n in reals.items()}
+    counts = ", ".join(f"{n} {label}" for label, n in reals.items())
+    return weights, [f"all {shown} synthetic images train, and {share:.0%} of what is drawn are real photos ({counts})"]
 
 
 def _dealt(samples: Sequence[Sample], seed: int) -> list[Sample]:
@@ -127,23 +182,22 @@ def _check_parents(photos: Dataset, made: Dataset) -> None:
             )
 
 
-def _plan(photos: Dataset, chosen: Sequence[Sample], made: Dataset, config: MixConfig) -> list[tuple[Sample, Path]]:
+def _plan(
+    photos: Dataset, chosen: Sequence[Sample], made: Dataset, weights: Mapping[str, float]
+) -> list[tuple[Sample, Path]]:
     """Every sample under its new name, with the file it comes from."""
-    weight = 1.0
-    train = len(photos.select(split="train"))
-    if config.use_all and chosen and train:
-        weight = max(1.0, config.real_ratio / (1 - config.real_ratio) * len(chosen) / train)
     plan = []
     taken: set[str] = set()
     for sample, dataset in [*((s, photos) for s in photos.samples), *((s, made) for s in chosen)]:
-        own = weight if sample.origin == "real" and sample.split == "train" else 1.0
+        own = weights.get(sample.label, 1.0) if sample.origin == "real" and sample.split == "train" else 1.0
         name = _name_in_class(sample)
         target = f"{sample.split}/{sample.label}/{name}"
         if target in taken:
             renamed = PurePosixPath(name).with_name(f"{sample.id[:8]}_{PurePosixPath(name).name}")
             target = f"{sample.split}/{sample.label}/{renamed}"
         taken.add(target)
-        extra = {k: v for k, v in sample.extra.items() if k != KEY} | {"weight": round(own, 4)}
+        dropped = {KEY} if sample.split == "val" else {KEY, SYNTHETIC_VALIDATION}
+        extra = {k: v for k, v in sample.extra.items() if k not in dropped} | {"weight": round(own, 4)}
         plan.append((replace(sample, file_name=target, extra=extra), dataset.path(sample)))
     return plan
 

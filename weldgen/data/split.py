@@ -14,12 +14,11 @@ from pydantic import Field, model_validator
 
 from weldgen.config import Config
 from weldgen.data.dataset import Dataset, Sample
+from weldgen.data.sample import MIN_GROUPS_TO_SPLIT
 from weldgen.errors import ConfigError, DataError
 from weldgen.runtime import derive_seed, log
 
 _HASH_SIDE = 8
-# With fewer groups than this, a class cannot spare any for validation and test.
-_MIN_GROUPS_TO_SPLIT = 3
 
 
 class SplitConfig(Config):
@@ -51,7 +50,7 @@ def decide_split(
     """Give every real sample a split.
 
     A split that is decided already, in the dataset or in `earlier`, is kept. A class of fewer than three groups trains
-    whole.
+    whole; its validation is then synthetic where `mix` has synthetic images (`weldgen.data.scarce`).
 
     Args:
         dataset: Any dataset; its files are read for their perceptual hashes where a split is missing.
@@ -165,7 +164,7 @@ def _assign(
     for groups in by_label.values():
         total = sum(len(members[group]) for group in groups)
         open_groups = sorted((g for g in groups if g not in result), key=lambda g: derive_seed(seed, "split", g))
-        enough = len(groups) >= _MIN_GROUPS_TO_SPLIT
+        enough = len(groups) >= MIN_GROUPS_TO_SPLIT
         for split, share in (("test", config.test), ("val", config.val)):
             wanted = max(1, round(total * share)) if share and enough else 0
             count = sum(len(members[g]) for g in groups if result.get(g) == split)

@@ -14,16 +14,17 @@ from PIL import Image, ImageDraw
 
 from weldgen.data.dataset import Sample, read_metadata
 from weldgen.data.images import read_rgb
+from weldgen.data.scarce import synthetic_validation_warning
 from weldgen.receipts import FAILURES_NAME, receipt_folder
 from weldgen.report.page import Picture, Section, Table, figure, picture, picture_file
 from weldgen.report.searches import pretrain_section, tune_section
-from weldgen.report.sheets import contact_sheet, strip
+from weldgen.report.sheets import strip
+from weldgen.report.synth import synth_pictures
 
 RGB = npt.NDArray[np.uint8]
 Receipt = Mapping[str, Any]
 
 _STRIPS = 8
-_SHEET_IMAGES = 36
 _OUTLINE = (224, 90, 20)
 _SEEN = {
     "test": "which training never saw",
@@ -51,23 +52,8 @@ def clean_section(out: Path, receipt: Receipt) -> Section:
 
 
 def synth_section(out: Path, receipt: Receipt) -> Section:
-    """A sheet of images of each class, and what defects they show."""
-    records = read_metadata(out)
-    by_label = Counter(record["label"] for record in records)
-    kinds = Counter(defect["kind"] for record in records for defect in record.get("defects", ()))
-    generators = Counter(record["generator"] for record in records)
-    sheets = []
-    for label in sorted(by_label):
-        chosen = [record for record in records if record["label"] == label][: _SHEET_IMAGES // max(1, len(by_label))]
-        images = [read_rgb(out / record["file_name"]) for record in chosen]
-        sheets.append(picture(contact_sheet(images), f"class {label}"))
-    text = [
-        f"{len(records)} images by {', '.join(generators)}: "
-        + ", ".join(f"{count} {label}" for label, count in sorted(by_label.items()))
-        + "."
-    ]
-    tables = [Table(("Defect", "Images showing it"), kinds.most_common())] if kinds else []
-    return Section("Synthetic images", text, _failed(out, receipt), tables, sheets)
+    """Images of each class beside its photos, and how close the two come."""
+    return synth_pictures(out, receipt, _failed(out, receipt))
 
 
 def mix_section(out: Path, receipt: Receipt) -> Section:
@@ -79,10 +65,12 @@ def mix_section(out: Path, receipt: Receipt) -> Section:
         for split in ("train", "val", "test")
         for label in sorted({s.label for s in samples})
     ]
+    warning = synthetic_validation_warning(samples)
+    held = "The test holds" if warning else "Validation and test hold"
     return Section(
         "Dataset",
-        ["Validation and test hold real photos only; no synthetic image was made from one of them."],
-        _failed(out, receipt),
+        [f"{held} real photos only; no synthetic image was made from one of them."],
+        _warnings([warning]) + _failed(out, receipt),
         [Table(("Split", "Class", "Real", "Synthetic"), rows)],
     )
 
@@ -91,24 +79,35 @@ def train_section(out: Path, receipt: Receipt) -> Section:
     """Curves of the run and what it was trained on."""
     history = json.loads((out / "history.json").read_text(encoding="utf-8"))
     details = receipt["details"]
-    rows = [(label, row["real"], row["synthetic"]) for label, row in details["trained_on"].items()]
-    text = [
-        f"Backbone {details['backbone']}, {details['image_size']} px, {details['epochs']} epochs in "
-        f"{details['training_seconds']:.0f} s; epoch {details['best_epoch']} was kept."
+    none = {"real": 0, "synthetic": 0}
+    rows = [
+        (label, row["real"], row["synthetic"], *details["validated_on"].get(label, none).values())
+        for label, row in details["trained_on"].items()
     ]
-    curves = [figure(curves_figure(history, details["best_epoch"]), "Loss and balanced accuracy on validation photos")]
-    return Section(
-        "Training", text, _failed(out, receipt), [Table(("Class", "Real photos", "Synthetic images"), rows)], curves
-    )
+    judges = "synthetic validation images" if details["warnings"] else "validation photos"
+    text = [
+        f"Backbone {details['backbone']}, {details['frame'][1]} x {details['frame'][0]} px, {details['epochs']} epochs "
+        f"in {details['training_seconds']:.0f} s; epoch {details['best_epoch']} was kept."
+    ]
+    curves = [figure(curves_figure(history, details["best_epoch"], judges), f"Loss and balanced accuracy on {judges}")]
+    head = ("Class", "Real photos", "Synthetic images", "Real photos that choose the epoch", "Synthetic ones")
+    warnings = _warnings(details["warnings"]) + _failed(out, receipt)
+    return Section("Training", text, warnings, [Table(head, rows)], curves)
 
 
 def evaluate_section(out: Path, receipt: Receipt) -> Section:
     """What was measured on real photos, with intervals."""
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    if not metrics["n"]:
+        return Section("Evaluation", warnings=_warnings(receipt["notes"]) + _failed(out, receipt))
+    balanced = metrics["balanced_accuracy"]
+    found = "" if balanced is None else f"Balanced accuracy {balanced:.1%}. "
     text = [
-        f"{metrics['n']} real photos, {_SEEN[metrics['split']]}. Balanced accuracy {metrics['balanced_accuracy']:.1%}. "
+        f"{metrics['n']} real photos, {_SEEN[metrics['split']]}. {found}"
         "Every share stands with its count and 95 % Wilson interval; with few photos the interval is wide."
     ]
+    absent = [label for label, values in metrics["classes"].items() if not values["support"]]
+    warnings = [f"There is no real photo of {', '.join(absent)}: nothing is known about it."] if absent else []
     shares = [("Accuracy", metrics["accuracy"])]
     if metrics["good_class"]:
         shares += [
@@ -128,17 +127,19 @@ def evaluate_section(out: Path, receipt: Receipt) -> Section:
     ]
     head = ("Class", "Photos", "Precision", "Recall", "Count", "95 % interval", "F1")
     matrix = picture_file(out / "confusion.png", "Confusion matrix (photos)")
-    return Section("Evaluation", text, _failed(out, receipt), [overall, Table(head, rows)], [matrix])
+    return Section("Evaluation", text, warnings + _failed(out, receipt), [overall, Table(head, rows)], [matrix])
 
 
 def export_section(out: Path, receipt: Receipt) -> Section:
     """The file that ships, and how close it is to the trained model."""
     size_mb = out.stat().st_size / 1e6 if out.is_file() else 0
-    rows = [(name.replace("_", " "), json.dumps(value)) for name, value in receipt["details"].items()]
-    return Section("Exported model", [f"{out.name}, {size_mb:.1f} MB."], tables=[Table(("Checked", "Value"), rows)])
+    rows = [(k.replace("_", " "), json.dumps(value)) for k, value in receipt["details"].items() if k != "warnings"]
+    warnings = _warnings(receipt["details"]["warnings"])
+    checked = Table(("Checked", "Value"), rows)
+    return Section("Exported model", [f"{out.name}, {size_mb:.1f} MB."], warnings, [checked])
 
 
-def curves_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Any:
+def curves_figure(history: Sequence[Mapping[str, Any]], best_epoch: int, judges: str = "validation photos") -> Any:
     """Matplotlib figure: losses on the left, balanced accuracy on the right."""
     from matplotlib.figure import Figure
 
@@ -149,7 +150,7 @@ def curves_figure(history: Sequence[Mapping[str, Any]], best_epoch: int) -> Any:
     if "val_loss" in history[-1]:
         losses.plot(epochs, [record["val_loss"] for record in history], label="validation", color="#b4500f")
         accuracy.plot(epochs, [record["val_balanced_accuracy"] for record in history], color="#b4500f")
-        accuracy.set(ylim=(0, 1.02), xlabel="epoch", title="balanced accuracy, validation photos")
+        accuracy.set(ylim=(0, 1.02), xlabel="epoch", title=f"balanced accuracy, {judges}")
     for axes in (losses, accuracy):
         axes.axvline(best_epoch, color="#c3ced8", zorder=0)
         axes.spines[["top", "right"]].set_visible(False)
@@ -179,6 +180,11 @@ def _clean_strip(source: Path, out: Path, record: Mapping[str, Any]) -> Picture:
     left = f"; {record['residual']} left" if record["residual"] else ""
     caption = f"{record['file_name']}: {len(record['regions'])} found{left}; filled by {record['inpainter']}"
     return picture(strip([before, np.asarray(found), after]), caption)
+
+
+def _warnings(sentences: Sequence[str]) -> list[str]:
+    """Sentences of a summary as those of a page."""
+    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences if sentence]
 
 
 def _failed(out: Path, receipt: Receipt) -> list[str]:

@@ -28,7 +28,7 @@ _ROUTES = ("/", "/health", "/model", "/predict", "/metrics")
 # Headers and boundaries of a multipart body, for each file.
 _OVERHEAD_BYTES = 4096
 # Metadata that /model shows by itself, and the long list of all training photos, of no use to a caller.
-_UNSHOWN_METADATA = ("classes", "threshold", "licences", "seen")
+_UNSHOWN_METADATA = ("classes", "threshold", "licences", "warnings", "seen")
 
 _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Scope]]
@@ -180,6 +180,7 @@ def _describe(classifier: SharedClassifier) -> dict[str, Any]:
         "classes": classifier.inference.classes,
         "threshold": classifier.inference.threshold,
         "licences": json.loads(metadata.get("licences", "{}")),
+        "warnings": classifier.inference.warnings,
         "metadata": {key: text for key, text in metadata.items() if key not in _UNSHOWN_METADATA},
     }
 

@@ -19,7 +19,6 @@ from weldgen.serving.timing import BenchRow, PhotoTimes, Target
 
 DEVICES = ("auto", "cpu", "cuda")
 _SUFFIXES = (".onnx", ".xml")
-_DEFAULT_SIDE_PX = 448
 # Photos that are timed from file to answer.
 _MOST_PHOTOS = 32
 _NVIDIA_TIMEOUT_S = 10
@@ -40,7 +39,7 @@ class BenchConfig:
 
     Attributes:
         batch_sizes: Photos that go through the network together.
-        size_px: (width, height) of the photos; None: a square of the model's own image size.
+        size_px: (width, height) of the photos; None: the model's own input.
         runs: Timed runs.
         warm_up: Runs before them; the first ones allocate and compile.
         threads: CPU threads, 0 for all cores.
@@ -194,8 +193,8 @@ def _own_size(model: Path) -> tuple[int, int]:
     metadata = read_metadata(model)
     if "classes" not in metadata:
         raise DataError(f"{model} was not exported by weldgen: it names no classes", "weldgen export")
-    side_px = int(metadata.get("image_size", _DEFAULT_SIDE_PX))
-    return side_px, side_px
+    height, width = json.loads(metadata["frame"])
+    return width, height
 
 
 def _gpu_names() -> str | None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from weldgen.data.images import RGB, read_rgb
 from weldgen.errors import DataError
 from weldgen.inference import Network, read_metadata
+from weldgen.runtime import log
 
 # Photos that go through the network together, as far as they have one size.
 _BATCH_PHOTOS = 8
@@ -31,6 +32,7 @@ class WeldClassifierInference:
     Attributes:
         classes: Names, in the order of the probabilities.
         threshold: Predictions with a lower probability abstain; 0: never.
+        warnings: What must be known before its answers are trusted; logged once when it is opened.
         metadata: Everything that the file says about itself.
 
     Raises:
@@ -45,6 +47,9 @@ class WeldClassifierInference:
             raise DataError(f"{path} was not exported by weldgen: it names no classes", "weldgen export")
         self.classes: tuple[str, ...] = tuple(json.loads(self.metadata["classes"]))
         self.threshold = float(self.metadata["threshold"])
+        self.warnings: tuple[str, ...] = tuple(json.loads(self.metadata.get("warnings", "[]")))
+        for warning in self.warnings:
+            log.warning("%s: %s", path.name, warning)
         runtime = "openvino" if path.suffix == ".xml" else "auto"
         self._network = Network(path, runtime=runtime, device=_device(device), threads=threads)
 

@@ -105,7 +105,8 @@ def launch(
 def _heading(classifier: SharedClassifier) -> str:
     inference = classifier.inference
     abstains = f"It abstains below {inference.threshold:g}." if inference.threshold > 0 else "It never abstains."
-    return f"# Classify photos\n`{classifier.model.name}` knows {', '.join(inference.classes)}. {abstains}"
+    known = f"# Classify photos\n`{classifier.model.name}` knows {', '.join(inference.classes)}. {abstains}"
+    return "\n\n".join([known, *(f"**Warning:** {warning}." for warning in inference.warnings)])
 
 
 def _show_one(classifier: SharedClassifier, file: str | None) -> tuple[RGB | None, str, dict[str, float] | None]:

@@ -1,5 +1,7 @@
 """Gates that an image must pass before it joins the data: not blank, not blurred, its defect in sight, no copy.
 
+Those that compare it with the real photos by what it looks like are in `judge`.
+
 Copies are found by a perceptual hash of 256 bits (the signs of a picture's low frequencies), among the synthetic
 images themselves and against the real photos of validation and test, which training must not see in any form.
 Measured on 200 renderings: two different ones lie 80 bits or more apart; a copy that was resized, brightened or cut by
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +39,26 @@ class GateConfig(Config):
     duplicate_bits: int = Field(
         32, ge=-1, le=80, description="hashes at most so many of 256 bits apart are copies; -1: off"
     )
-    attempts: int = Field(8, ge=1, description="tries for one image before the run stops")
+    near: float = Field(
+        0.5, ge=0, le=1, description="closer to a photo than this share of the usual distance between photos is a copy"
+    )
+    outlier: float = Field(
+        1.5,
+        ge=0,
+        description="further from all photos than this many times their largest distance is an outlier; 0: off",
+    )
+    outlier_floor: float = Field(0.85, ge=0, le=2, description="what is nearer than this (1 - cosine) is no outlier")
+    contradiction: float = Field(
+        0.9, gt=0, le=1, description="refused where a probe gives another class this probability; 1: off"
+    )
+    probe_photos: int = Field(8, ge=2, description="training photos that each class needs for the probe")
+    writing: Literal["auto", "always", "never"] = Field(
+        "auto", description="where writing is looked for: auto: photos, and what sdxl makes; always: every image"
+    )
+    attempts: int = Field(40, ge=1, description="tries for one image before the run stops")
+    max_rejected: float = Field(
+        0.8, gt=0, le=1, description="share of the last 200 tries of a class that may be refused before the run stops"
+    )
 
 
 def check_image(image: RGB, defects: Sequence[DefectBox], config: GateConfig) -> str:

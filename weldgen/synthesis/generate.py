@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.split import decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
-from weldgen.errors import DataError
 from weldgen.receipts import Summary, finished, stage_key, write_receipt
-from weldgen.runtime import derive_seed, file_hash, resolve_jobs, track
-from weldgen.synthesis.gates import HASH_BYTES, KnownHashes, nearest_bits
+from weldgen.runtime import file_hash, resolve_jobs, track
+from weldgen.synthesis.gates import nearest_bits
 from weldgen.synthesis.generators import (
     RENDER,
     SDXL,
@@ -25,34 +25,41 @@ from weldgen.synthesis.generators import (
 )
 from weldgen.synthesis.plan import Planned, make_plan
 from weldgen.synthesis.recipes import resolve_recipes
-from weldgen.synthesis.requests import TRANSPLANT
 from weldgen.synthesis.sdxl import SdxlConfig, lora_file, missing_parts
 from weldgen.synthesis.settings import SynthConfig
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from weldgen.synthesis.making import Outcome
+    from weldgen.synthesis.reference import KnownPhotos
+    from weldgen.synthesis.writing import WritingFinder
 
-    from weldgen.synthesis.making import Outcome, Workers
+# A class of whose tries more than this were refused is worth a note.
+_MANY_REFUSED, _LEAST_REFUSED = 0.3, 10
 
 
-def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
+def synth(dataset: Path, out: Path, config: SynthConfig, find_writing: WritingFinder | None = None) -> Summary:
     """Make `config.n` synthetic images, the same number of each class.
 
     Only photos of the train split are looked at, for their shapes and, by generators that start from photos, as
-    seeds; those of validation and test serve to refuse copies of them. An image depends on the settings, its number
-    and its class alone, so a larger `n` adds to what is there and an interrupted run goes on.
+    seeds; those of validation and test serve to refuse copies of them. An image depends on the settings, its number,
+    its class and the photos alone, so a larger `n` adds to what is there and an interrupted run goes on.
 
     Args:
         dataset: Dataset of real photos; a class may be empty.
         out: Target folder.
         config: Settings.
+        find_writing: Makes what finds writing on an image, given whether text detectors are to look too; a function
+            of a module, for worker processes call it too. Without it writing is not looked for.
 
     Raises:
         ConfigError: A class has no recipe.
         BackendError: A generator's weights are missing.
-        DataError: The dataset cannot be used, or one image was refused too often.
+        DataError: The dataset cannot be used, or too many images were refused.
     """
+    from weldgen.synthesis.measuring import measure_quality
+    from weldgen.synthesis.reference import know_photos
+    from weldgen.synthesis.writing import photos_without_writing
+
     started = time.monotonic()
     _, notes = choose_generator(config.generator, config.sdxl, config.device)
     config = resolve_config(config)
@@ -67,9 +74,12 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
     photos = decide_split(photos.where(lambda sample: sample.origin == "real"), config.split, config.seed)
     recipes, unknown = resolve_recipes(photos.counts(), config.recipes)
     settings = config.model_dump(mode="json", exclude=_not_in_key(config))
-    plan = make_plan(replace(photos, labels=tuple(recipes)), recipes, config, settings)
-    samples, failures, made = _make_all(plan, photos, out, config)
+    usable, on_writing = photos_without_writing(photos, config, find_writing)
+    known = know_photos(photos, config)
+    plan = make_plan(replace(usable, labels=tuple(recipes)), recipes, config, settings)
+    samples, failures, made = _make_all(plan, known, out, config, find_writing)
     seconds = time.monotonic() - started
+    quality = measure_quality(samples, out, known, config)
     rejected = Counter(reason for sample in samples for reason in sample.extra["rejected"])
     counts = {"images": len(samples), "made": made, "rejected": rejected.total()}
     details = {
@@ -77,10 +87,12 @@ def synth(dataset: Path, out: Path, config: SynthConfig) -> Summary:
         "classes": dict(Counter(sample.label for sample in samples)),
         "rejected": dict(rejected),
         "images_per_second": round(made / seconds, 2),
+        "quality": quality,
     }
-    weights = [{"id": part, "licence": licence} for part, licence in _licences(config).items()]
+    weights = (*({"id": part, "licence": licence} for part, licence in _licences(config).items()), *known.weights)
     notes = (*notes, *unknown, *_cold_start_notes(replace(photos, labels=tuple(recipes)), name))
-    summary = Summary("synth", out, counts, len(failures), notes, tuple(weights), details, seconds)
+    notes += (*on_writing, *known.notes, *_refusal_notes(samples))
+    summary = Summary("synth", out, counts, len(failures), notes, weights, details, time.monotonic() - started)
     write_receipt(out, key, config, inputs, summary)
     return summary
 
@@ -103,84 +115,79 @@ def auto_generator(*, has_gpu: bool) -> str:
 def _not_in_key(config: SynthConfig) -> dict[str, Any]:
     """Settings that change no image, or that the request holds already."""
     excluded: dict[str, Any] = dict.fromkeys(("n", "jobs", "device", "recipes", "split", "size_px"), True)
+    excluded |= {"quality_images": True, "gates": {"attempts", "max_rejected"}}
     excluded["sdxl"] = {"batch_size"} if config.generator == SDXL else True
-    excluded["render"] = {"transplant"} if config.generator == RENDER else True  # the request holds what it decided
+    excluded["render"] = (
+        {"transplant", "real_defects"} if config.generator == RENDER else True
+    )  # the request holds what it decided
     return excluded
 
 
 def _make_all(
-    plan: Sequence[Planned], photos: Dataset, out: Path, config: SynthConfig
+    plan: Sequence[Planned], known: KnownPhotos, out: Path, config: SynthConfig, find_writing: WritingFinder | None
 ) -> tuple[list[Sample], list[Failure], int]:
     """Make what is missing; returns all samples, the failures and how many were made now."""
-    import numpy as np
-
+    from weldgen.synthesis.accepting import Acceptance
     from weldgen.synthesis.making import MakeSettings, Workers
+    from weldgen.synthesis.writing import finder_for_images
 
-    held_out, failures = _held_out_hashes(photos)
-    suffix = Path(plan[0].file_name).suffix
-    own = GeneratorSettings(config.render, config.sdxl, config.device)
-    settings = MakeSettings(config.generator, own, config.gates, suffix, config.annotations == "masks", held_out)
-    keys = {planned.file_name: planned.key for planned in plan}
-
-    def valid(record: Mapping[str, Any]) -> bool:
-        bits = np.frombuffer(bytes.fromhex(record.get("hash", "")), np.uint8)
-        return keys.get(record["file_name"]) == record.get(KEY) and (
-            nearest_bits(bits, held_out) > config.gates.duplicate_bits  # photos may have joined since
-        )
-
+    failures = list(known.failures)
+    settings = MakeSettings(
+        generator=config.generator,
+        own=GeneratorSettings(config.render, config.sdxl, config.device),
+        gates=config.gates,
+        suffix=Path(plan[0].file_name).suffix,
+        masks=config.annotations == "masks",
+        held_out=known.hashes,
+        reference=known.reference,
+        find_writing=finder_for_images(config, find_writing),
+    )
+    identity = known.reference.identity if known.reference else ""
+    valid = _validity(plan, known, out, config)
     with DatasetWriter(out, valid) as writer, Workers(settings, resolve_jobs(config.jobs)) as workers:
         todo = [planned for planned in plan if planned.file_name not in writer.done]
-        known = KnownHashes(config.n)
-        for planned in plan:
-            if planned.file_name in writer.done:
-                known.add(planned.request.index, bytes.fromhex(writer.done[planned.file_name]["hash"]))
-        outcomes = workers.run(planned.request for planned in todo)
-        pairs = zip(todo, outcomes, strict=True)
+        acceptance = Acceptance(workers, config)
+        in_order = iter(plan)
+        pairs = zip(todo, workers.run(planned.request for planned in todo), strict=True)
         for planned, first in track(pairs, total=len(todo), description="synth"):
-            outcome, rejected = _until_accepted(first, known, workers, config)
+            for earlier in takewhile(lambda other, now=planned: other is not now, in_order):  # type: ignore[misc]
+                acceptance.remember(earlier.request.index, writer.done[earlier.file_name])
+            outcome, rejected = acceptance.settle(first)
             if outcome.error:
                 failures.append(Failure(planned.file_name, outcome.error))
                 continue
-            known.add(planned.request.index, outcome.hash)
             if outcome.mask:
                 writer.add_side_file(f"masks/{Path(planned.file_name).with_suffix('.png').as_posix()}", outcome.mask)
-            writer.add(_sample(planned, outcome, rejected, config), outcome.data, planned.key)
-        samples = writer.finish(failures, photos.labels)
+            writer.add(_sample(planned, outcome, rejected, identity, config), outcome.data, planned.key)
+        samples = writer.finish(failures, known.labels)
     return samples, failures, len(todo) - len(failures)
 
 
-def _until_accepted(
-    outcome: Outcome, known: KnownHashes, workers: Workers, config: SynthConfig
-) -> tuple[Outcome, list[str]]:
-    """Make an image anew, each time with the next seed, until it passes; returns it and why others did not.
+def _validity(
+    plan: Sequence[Planned], known: KnownPhotos, out: Path, config: SynthConfig
+) -> Callable[[dict[str, Any]], bool]:
+    """Whether an image of an earlier run, given its metadata line, is what this run would make."""
+    import numpy as np
 
-    Raises:
-        DataError: It was refused `gates.attempts` times.
-    """
-    rejected: list[str] = []
-    while not outcome.error:
-        reason = outcome.rejected
-        index = outcome.request.index
-        # views of one photo look alike and are meant to; only the same one twice is a copy
-        alike = 0 if outcome.request.use == TRANSPLANT else config.gates.duplicate_bits
-        if not reason and config.gates.duplicate_bits >= 0 and known.nearest(index, outcome.hash) <= alike:
-            reason = "copy of another synthetic image"
-        if not reason:
-            break
-        rejected.append(reason)
-        if len(rejected) >= config.gates.attempts:
-            reasons = ", ".join(f"{count} x {why}" for why, count in Counter(rejected).most_common())
-            raise DataError(
-                f"image {index} of class '{outcome.request.label}' was refused {len(rejected)} times: {reasons}",
-                "loosen gates.*, or change recipes or sdxl.*, and run the same command again",
-            )
-        attempt = outcome.request.attempt + 1
-        seed = derive_seed(config.seed, "synth", index, attempt)
-        outcome = next(workers.run([replace(outcome.request, attempt=attempt, seed=seed)]))
-    return outcome, rejected
+    from weldgen.synthesis.accepting import retried
+    from weldgen.synthesis.judge import still_passes
+
+    of_name = {planned.file_name: planned for planned in plan}
+
+    def valid(record: dict[str, Any]) -> bool:
+        planned = of_name.get(record["file_name"])
+        if planned is None or planned.key != record.get(KEY):
+            return False
+        bits = np.frombuffer(bytes.fromhex(record["hash"]), np.uint8)
+        if nearest_bits(bits, known.hashes) <= config.gates.duplicate_bits:  # photos may have joined since
+            return False
+        request = retried(planned.request, record["attempt"], config.seed)
+        return still_passes(record, request, out / planned.file_name, known.reference)
+
+    return valid
 
 
-def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], config: SynthConfig) -> Sample:
+def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], identity: str, config: SynthConfig) -> Sample:
     request = outcome.request
     return Sample(
         file_name=planned.file_name,
@@ -188,7 +195,7 @@ def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], config:
         label=request.label,
         split="train",
         origin="synthetic",
-        parents=(request.parent,) if request.parent else (),
+        parents=request.parents,
         seed=request.seed,
         width=request.width,
         height=request.height,
@@ -201,6 +208,7 @@ def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], config:
             "prompt": outcome.prompt,
             "licences": sorted(set(_licences(config).values())),
             "hash": outcome.hash.hex(),
+            **outcome.verdict.record(identity),
         },
     )
 
@@ -210,20 +218,17 @@ def _licences(config: SynthConfig) -> dict[str, str]:
     return config.sdxl.licences if config.generator == SDXL else {}
 
 
-def _held_out_hashes(photos: Dataset) -> tuple[npt.NDArray[np.uint8], list[Failure]]:
-    """Hashes of the validation and test photos, (N, 32), and the files that cannot be read."""
-    import numpy as np
+def _refusal_notes(samples: Sequence[Sample]) -> list[str]:
+    """Classes of which much was refused."""
+    from weldgen.synthesis.accepting import counted
 
-    from weldgen.data.images import read_rgb
-    from weldgen.synthesis.gates import picture_hash
-
-    hashes, failures = [], list(photos.failures)
-    for sample in [*photos.select(split="val"), *photos.select(split="test")]:
-        try:
-            hashes.append(picture_hash(read_rgb(photos.path(sample))))
-        except DataError as error:
-            failures.append(Failure(sample.file_name, error.message))
-    return np.array(hashes, np.uint8).reshape(-1, HASH_BYTES), failures
+    notes = []
+    for label, made in Counter(sample.label for sample in samples).items():
+        reasons = [reason for sample in samples if sample.label == label for reason in sample.extra["rejected"]]
+        share = len(reasons) / (made + len(reasons))
+        if share > _MANY_REFUSED and len(reasons) >= _LEAST_REFUSED:
+            notes.append(f"{share:.0%} of what was made for class '{label}' was refused: {counted(reasons)}")
+    return notes
 
 
 def _cold_start_notes(photos: Dataset, generator: str) -> list[str]:

@@ -19,8 +19,11 @@ class RenderConfig(Config):
     transplant: float = Field(
         0.5, ge=0, le=1, description="share of images that are a real photo of a sound weld with rendered defects in it"
     )
-    palette: float = Field(
-        0.8, ge=0, le=1, description="how far the others take over the colours of the training photos; 0: not at all"
+    real_defects: float = Field(
+        0.5, ge=0, le=1, description="share of these whose defects are those of a real photo of the class"
+    )
+    fit: float = Field(
+        0.8, ge=0, le=1, description="how far the others take after the training photos: colours, texture, pose, light"
     )
 
 
@@ -49,7 +52,7 @@ class GeneratorKind:
 def _render(settings: GeneratorSettings) -> Generator:
     from weldgen.synthesis.render.generator import RenderGenerator
 
-    return RenderGenerator(settings.render.palette)
+    return RenderGenerator(settings.render.fit)
 
 
 def _sdxl(settings: GeneratorSettings) -> Generator:

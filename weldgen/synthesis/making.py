@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -17,15 +17,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.data.images import encode_rgb
+from weldgen.data.images import decode_photo, encode_rgb
 from weldgen.errors import BackendError, DataError
 from weldgen.synthesis.gates import GateConfig, check_image, nearest_bits, picture_hash
 from weldgen.synthesis.generators import GENERATORS, GeneratorSettings
+from weldgen.synthesis.judge import COPY_HELD_OUT, WRITING, Judge, Reference, Verdict
 from weldgen.synthesis.recipes import DEFECT_KINDS
-from weldgen.synthesis.requests import Generated, Generator, Request
+from weldgen.synthesis.requests import UNKNOWN, Generated, Generator, Request
+from weldgen.synthesis.writing import HasWriting, WritingFinder
 
-# Value of a defect's pixels in a mask file.
-MASK_VALUES: Mapping[str, int] = {kind: number for number, kind in enumerate(DEFECT_KINDS, start=1)}
+# Value of a defect's pixels in a mask file; 255 where nobody has said of what kind it is.
+MASK_VALUES: Mapping[str, int] = {kind: number for number, kind in enumerate(DEFECT_KINDS, start=1)} | {UNKNOWN: 255}
 _WAITING_PER_JOB = 4  # results that a worker may be ahead of the writer; bounds the memory
 _BATCHES_AT_ONCE = 4  # so that images of one size find each other
 
@@ -41,6 +43,8 @@ class MakeSettings:
         suffix: Format of the files.
         masks: Whether mask files are wanted.
         held_out: (N, 32) hashes of the real photos of validation and test.
+        reference: The real photos, for the gates on features; None: these are off.
+        find_writing: Makes what looks for writing on each image; None: nothing does.
     """
 
     generator: str
@@ -49,6 +53,8 @@ class MakeSettings:
     suffix: str
     masks: bool
     held_out: npt.NDArray[np.uint8]
+    reference: Reference | None = None
+    find_writing: WritingFinder | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,7 @@ class Outcome:
         defects: Metadata of its defects.
         prompt: Text that made it, or empty.
         mask: The encoded mask file, or empty.
+        verdict: What the comparison with the real photos gave.
         rejected: Why a gate refused it, or empty.
         error: Why it could not be made, or empty.
     """
@@ -72,6 +79,7 @@ class Outcome:
     defects: tuple[Mapping[str, Any], ...] = ()
     prompt: str = ""
     mask: bytes = b""
+    verdict: Verdict = field(default_factory=Verdict)
     rejected: str = ""
     error: str = ""
 
@@ -88,7 +96,7 @@ class Workers:
         self._settings = settings
         self._jobs = jobs if GENERATORS[settings.generator].parallel else 1
         self._pool: ProcessPoolExecutor | None = None
-        self._generator: Generator | None = None
+        self._maker: Maker | None = None
 
     def __enter__(self) -> Workers:
         if self._jobs > 1:
@@ -112,12 +120,12 @@ class Workers:
 
     def _run_here(self, requests: Iterable[Request]) -> Iterator[Outcome]:
         settings = self._settings
-        if self._generator is None:
-            self._generator = GENERATORS[settings.generator].build(settings.own)
+        if self._maker is None:
+            self._maker = Maker(settings)
         size = 1 if GENERATORS[settings.generator].parallel else settings.own.sdxl.batch_size * _BATCHES_AT_ONCE
         waiting = iter(requests)
         while batch := list(islice(waiting, size)):
-            yield from make(self._generator, batch, settings)
+            yield from self._maker.make(batch)
 
     def _run_pool(self, pool: ProcessPoolExecutor, requests: Iterable[Request]) -> Iterator[Outcome]:
         futures: deque[Future[Outcome]] = deque()
@@ -134,34 +142,57 @@ class Workers:
             ) from error
 
 
-def make(generator: Generator, requests: Sequence[Request], settings: MakeSettings) -> list[Outcome]:
-    """Make a batch; a request whose photo cannot be read does not spoil the others."""
-    try:
-        made = generator.generate(requests)
-    except DataError as error:
-        if len(requests) == 1:
-            return [Outcome(requests[0], error=error.message)]
-        return [outcome for request in requests for outcome in make(generator, [request], settings)]
-    return [_finish(request, result, settings) for request, result in zip(requests, made, strict=True)]
+class Maker:
+    """A generator and the gates behind it.
+
+    Args:
+        settings: What is to be made, and how.
+
+    Raises:
+        BackendError: A library or weight is missing.
+    """
+
+    def __init__(self, settings: MakeSettings) -> None:
+        self._settings = settings
+        self._generator: Generator = GENERATORS[settings.generator].build(settings.own)
+        self._judge = Judge(settings.reference) if settings.reference else None
+        self._has_writing: HasWriting | None = settings.find_writing(True) if settings.find_writing else None
+
+    def make(self, requests: Sequence[Request]) -> list[Outcome]:
+        """Make a batch; a request whose photo cannot be read does not spoil the others."""
+        try:
+            made = self._generator.generate(requests)
+        except DataError as error:
+            if len(requests) == 1:
+                return [Outcome(requests[0], error=error.message)]
+            return [outcome for request in requests for outcome in self.make([request])]
+        return [self._finish(request, result) for request, result in zip(requests, made, strict=True)]
+
+    def _finish(self, request: Request, result: Generated) -> Outcome:
+        """Pass an image through the gates that need no other synthetic image, and encode it."""
+        settings = self._settings
+        bits = picture_hash(result.image)
+        rejected = check_image(result.image, result.defects, settings.gates)
+        if not rejected and nearest_bits(bits, settings.held_out) <= settings.gates.duplicate_bits:
+            rejected = COPY_HELD_OUT
+        if rejected:
+            return Outcome(request, hash=bits.tobytes(), rejected=rejected)
+        data = encode_rgb(result.image, settings.suffix)
+        # what is judged is what the file shows, so that it can be judged again from the file
+        verdict = self._judge.judge(decode_photo(data, "").pixels, request) if self._judge else Verdict()
+        rejected = verdict.reason or (WRITING if self._has_writing and self._has_writing(result.image) else "")
+        if rejected:
+            return Outcome(request, hash=bits.tobytes(), rejected=rejected)
+        mask = _mask_file(result) if settings.masks else b""
+        defects = tuple(defect.record for defect in result.defects)
+        return Outcome(request, data, bits.tobytes(), defects, result.prompt, mask, verdict)
 
 
-def _finish(request: Request, result: Generated, settings: MakeSettings) -> Outcome:
-    """Pass an image through the gates that need no other synthetic image, and encode it."""
-    bits = picture_hash(result.image)
-    rejected = check_image(result.image, result.defects, settings.gates)
-    if not rejected and nearest_bits(bits, settings.held_out) <= settings.gates.duplicate_bits:
-        rejected = "copy of a validation or test photo"
-    if rejected:
-        return Outcome(request, hash=bits.tobytes(), rejected=rejected)
-    mask = b""
-    if settings.masks:
-        values = np.zeros(result.image.shape[:2], np.uint8)
-        for kind, where in result.defect_masks.items():
-            values[where > 0] = MASK_VALUES[kind]
-        mask = encode_rgb(values, ".png")
-    defects = tuple(defect.record for defect in result.defects)
-    data = encode_rgb(result.image, settings.suffix)
-    return Outcome(request, data, bits.tobytes(), defects, result.prompt, mask)
+def _mask_file(result: Generated) -> bytes:
+    values = np.zeros(result.image.shape[:2], np.uint8)
+    for kind, where in result.defect_masks.items():
+        values[where > 0] = MASK_VALUES[kind]
+    return encode_rgb(values, ".png")
 
 
 # What a worker process holds; set once when it starts.
@@ -173,8 +204,7 @@ def _start_worker(settings: MakeSettings) -> None:
 
     Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # one core for each worker
-    _worker["settings"] = settings
-    _worker["generator"] = GENERATORS[settings.generator].build(settings.own)
+    _worker["maker"] = Maker(settings)
 
 
 def _end_with_parent() -> None:
@@ -186,4 +216,5 @@ def _end_with_parent() -> None:
 
 
 def _make_in_worker(request: Request) -> Outcome:
-    return make(_worker["generator"], [request], _worker["settings"])[0]
+    maker: Maker = _worker["maker"]
+    return maker.make([request])[0]

@@ -11,7 +11,7 @@ from weldgen.data.dataset import Dataset, Sample
 from weldgen.runtime import content_hash, derive_seed
 from weldgen.synthesis.generators import SDXL
 from weldgen.synthesis.recipes import Recipe
-from weldgen.synthesis.requests import PALETTE, SEED, TRANSPLANT, Request
+from weldgen.synthesis.requests import PATTERN, SEED, TRANSPLANT, Request
 from weldgen.synthesis.settings import MIN_SIDE_PX, SynthConfig
 
 _DEFAULT_ASPECT = 1.5  # where there is no real photo
@@ -48,13 +48,15 @@ def make_plan(
     for index in range(config.n):
         label = photos.labels[index % len(photos.labels)]
         photo, use = _photo_for(index, index // len(photos.labels), own[label], sound, train, config)
-        own_shape = photo is not None and use != PALETTE
-        aspect = photo.width / photo.height if photo and own_shape else _deal(shapes, config.seed, "shape", index)
+        aspect = photo.width / photo.height if photo else _deal(shapes, config.seed, "shape", index)
         width, height = _size(aspect or _DEFAULT_ASPECT, config.size_px)
         path, parent = (photos.path(photo), photo.id) if photo else (None, "")
+        donor = _donor_for(index, own[label], config) if use == TRANSPLANT and recipes[label].defects else None
+        given, giver = (photos.path(donor), donor.id) if donor else (None, "")
         seed = derive_seed(config.seed, "synth", index, 0)
-        request = Request(index, 0, label, seed, width, height, recipes[label], path, parent, use)
-        matters = [settings, index, label, width, height, recipes[label].model_dump(mode="json"), parent, use, suffix]
+        request = Request(index, 0, label, seed, width, height, recipes[label], path, parent, use, given, giver)
+        recipe = recipes[label].model_dump(mode="json")
+        matters = [settings, index, label, width, height, recipe, parent, giver, use, suffix]
         file_name = f"{label}/{config.generator}_{index:06d}{suffix}"
         plan.append(Planned(request, file_name, content_hash(json.dumps(matters, sort_keys=True).encode())))
     return plan
@@ -82,7 +84,15 @@ def _photo_for(
         return _deal(own, config.seed, "photo", index), SEED
     if sound and derive_seed(config.seed, "use", turn) % 1000 < 1000 * config.render.transplant:
         return _deal(sound, config.seed, "photo", index), TRANSPLANT
-    return (_deal(train, config.seed, "photo", index), PALETTE) if config.render.palette else (None, "")
+    return (_deal(train, config.seed, "photo", index), PATTERN) if config.render.fit and train else (None, "")
+
+
+def _donor_for(index: int, own: Sequence[Sample], config: SynthConfig) -> Sample | None:
+    """The training photo whose real defects a transplant takes, or None where they are to be rendered."""
+    if derive_seed(config.seed, "donor", index) % 1000 >= 1000 * config.render.real_defects:
+        return None
+    donor: Sample | None = _deal(own, config.seed, "giver", index)
+    return donor
 
 
 def _deal(choices: Sequence[Any], seed: int, purpose: str, index: int) -> Any:

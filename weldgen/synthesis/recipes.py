@@ -1,74 +1,37 @@
-"""What a class looks like: class name -> defects for the renderer and prompts for the diffusion model.
+"""Which recipe a class has: what the settings say, else what its name says.
 
-Most class names are understood as they are (`good_welds`, `Porosity`, `NG`); any other is set under
-`synth.recipes.<class>`, either by the name of a known recipe or in full.
+Most class names are understood as they are (`good_welds`, `Porosity`, `NG`, `cold lap`); any other is set under
+`synth.recipes.<class>`, either by the name of a known recipe or in full. The known ones are those of
+`configs/recipes/default.yaml`; a setting of the same name changes a known recipe for every class that means it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
-
-from weldgen.config import Config
-from weldgen.data.labels import BAD_WORDS, GOOD_WORDS, readings
+from weldgen.data.labels import readings
 from weldgen.errors import ConfigError
+from weldgen.synthesis.book import DEFAULT_SEVERITY, DEFECT_KINDS, DEFECT_PATTERNS, Recipe, shipped_book
 
 if TYPE_CHECKING:
     import numpy as np
 
-# Kinds of defects that the renderer can draw.
-DEFECT_KINDS = ("porosity", "crack", "undercut", "spatter", "irregular")
-DEFAULT_SEVERITY = (0.3, 1.0)
+    RECIPES: Mapping[str, Recipe]
+
+__all__ = [
+    "DEFAULT_SEVERITY", "DEFECT_KINDS", "DEFECT_PATTERNS", "RECIPES", "Recipe", "draw_defects", "known_recipe",
+    "resolve_recipe", "resolve_recipes",
+]  # fmt: skip
 
 
-class Recipe(Config):
-    """How images of one class are made."""
+if not TYPE_CHECKING:
 
-    defects: dict[str, float] = Field(
-        default_factory=dict, description=f"kind -> weight; kinds: {', '.join(DEFECT_KINDS)}; none: a sound weld"
-    )
-    per_image: tuple[int, int] = Field((1, 1), description="fewest and most kinds of defects in one image")
-    severity: tuple[float, float] = Field(
-        DEFAULT_SEVERITY, description="low and high end of the severity, 0 barely visible to 1 gross"
-    )
-    prompts: tuple[str, ...] = Field(
-        (), description="for sdxl; {metal} and {lighting} are filled in; empty: by the defects"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> Recipe:
-        unknown = sorted(set(self.defects) - set(DEFECT_KINDS))
-        if unknown:
-            raise ValueError(f"defect '{unknown[0]}' is not known; accepted: {', '.join(DEFECT_KINDS)}")
-        if any(weight <= 0 for weight in self.defects.values()):
-            raise ValueError(f"weights of defects must be above 0, got {self.defects}")
-        if not 1 <= self.per_image[0] <= self.per_image[1]:
-            raise ValueError(f"per_image must be 1 or more and rising, got {self.per_image}")
-        if not 0 <= self.severity[0] <= self.severity[1] <= 1:
-            raise ValueError(f"severity must rise within 0..1, got {self.severity}")
-        return self
-
-
-RECIPES: dict[str, Recipe] = {
-    "good": Recipe(),
-    "bad": Recipe(
-        defects={"porosity": 1.4, "crack": 1.0, "undercut": 1.0, "spatter": 0.8, "irregular": 0.8}, per_image=(1, 3)
-    ),
-    **{kind: Recipe(defects={kind: 1.0}) for kind in DEFECT_KINDS},
-}
-
-# Other words for the same.
-_ALIASES: dict[str, str] = {
-    **dict.fromkeys(GOOD_WORDS, "good"),
-    **dict.fromkeys(BAD_WORDS, "bad"),
-    **dict.fromkeys(("pore", "porous", "blowhole", "blow hole", "gas pore", "pinhole"), "porosity"),
-    **dict.fromkeys(("cracked", "cracking", "crater crack", "longitudinal crack", "transverse crack"), "crack"),
-    **dict.fromkeys(("under cut", "undercutting"), "undercut"),
-    **dict.fromkeys(("splatter", "splash"), "spatter"),
-    **dict.fromkeys(("uneven", "misshapen", "bad profile", "poor profile", "irregularity"), "irregular"),
-}  # fmt: skip
+    def __getattr__(name: str) -> Any:
+        """`RECIPES`, name -> recipe, read from its file when first asked for: `--help` needs none."""
+        if name == "RECIPES":
+            return shipped_book().recipes
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def resolve_recipe(label: str, settings: Mapping[str, str | Recipe], stage: str = "synth") -> Recipe:
@@ -76,25 +39,28 @@ def resolve_recipe(label: str, settings: Mapping[str, str | Recipe], stage: str 
 
     Args:
         label: Name of the class.
-        settings: `<stage>.recipes`: class -> recipe, or name of a known one.
+        settings: `<stage>.recipes`: class or known recipe -> recipe, or name of a known one.
         stage: The stage that asks, for its error.
 
     Raises:
         ConfigError: The class has neither, or the settings name a recipe that does not exist.
     """
-    given = settings.get(label)
+    key = label if label in settings else known_recipe(label)
+    given = settings.get(key, key) if key is not None else None  # `recipes.bad` is for `bad_welds` too
     if isinstance(given, Recipe):
         return given
-    name = known_recipe(given if given is not None else label)
-    if name is None and given is not None:
-        raise ConfigError(f"{stage}.recipes.{label}={given!r} is no known recipe; accepted: {', '.join(RECIPES)}")
-    if name is None:
+    recipes = shipped_book().recipes
+    if given is None:
         raise ConfigError(
-            f"class '{label}' has no recipe, and its name is none that weldgen knows ({', '.join(RECIPES)})",
+            f"class '{label}' has no recipe, and its name is none that weldgen knows ({', '.join(recipes)})",
             f"set {stage}.recipes.{label} in weldgen.yaml, e.g. {stage}: {{recipes: {{{label}: bad}}}}, "
             f"or add recipes.{label}=bad to the command",
         )
-    return RECIPES[name]
+    name = known_recipe(given)
+    if name is None:
+        raise ConfigError(f"{stage}.recipes.{key}={given!r} is no known recipe; accepted: {', '.join(recipes)}")
+    changed = settings.get(name) if name != key else None  # `class_7: bad` where `bad` is set in full
+    return changed if isinstance(changed, Recipe) else recipes[name]
 
 
 def resolve_recipes(
@@ -124,17 +90,16 @@ def resolve_recipes(
 
 
 def known_recipe(name: str) -> str | None:
-    """Key of `RECIPES` that a class name means, or None."""
-    for text in readings(name):
-        if text in RECIPES:
-            return text
-        if text in _ALIASES:
-            return _ALIASES[text]
-    return None
+    """Name of the shipped recipe that a class name means, or None."""
+    names = shipped_book().names
+    return next((names[text] for text in readings(name) if text in names), None)
 
 
 def draw_defects(recipe: Recipe, rng: np.random.Generator) -> list[tuple[str, float]]:
-    """Kinds and severities of one image's defects; empty for a sound weld."""
+    """Kinds and severities of one image's defects; empty for a sound weld.
+
+    A kind of which the recipe wants certain patterns is `kind/pattern`, as `sample_defect` of the renderer reads it.
+    """
     if not recipe.defects:
         return []
     kinds = list(recipe.defects)
@@ -142,4 +107,10 @@ def draw_defects(recipe: Recipe, rng: np.random.Generator) -> list[tuple[str, fl
     most = min(recipe.per_image[1], len(kinds))
     count = int(rng.integers(min(recipe.per_image[0], most), most + 1))
     chosen = rng.choice(len(kinds), count, replace=False, p=[recipe.defects[kind] / total for kind in kinds])
-    return [(kinds[index], round(float(rng.uniform(*recipe.severity)), 4)) for index in sorted(chosen)]
+    drawn = []
+    for index in sorted(chosen):
+        severity = round(float(rng.uniform(*recipe.severity)), 4)
+        patterns = recipe.patterns.get(kinds[index], ())
+        pattern = f"/{patterns[int(rng.integers(len(patterns)))]}" if patterns else ""
+        drawn.append((kinds[index] + pattern, severity))
+    return drawn

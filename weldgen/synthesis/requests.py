@@ -13,7 +13,9 @@ import numpy.typing as npt
 from weldgen.synthesis.recipes import Recipe
 
 RGB = npt.NDArray[np.uint8]
-SEED, TRANSPLANT, PALETTE = "seed", "transplant", "palette"
+SEED, TRANSPLANT, PATTERN = "seed", "transplant", "pattern"
+# Kind of a defect that was taken from a photo and that nobody has named.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,10 @@ class Request:
         recipe: How the class looks.
         photo: Real training photo to start from, or None.
         parent: Its id, or empty.
-        use: What the photo is for: `seed` of a diffusion, `transplant` of defects into it, or its `palette`.
+        use: What the photo is for: `seed` of a diffusion, `transplant` of defects into it, or a `pattern` of colours,
+            texture, light and of where the weld lies.
+        donor: Real training photo whose defects are put into the photo, or None.
+        donor_parent: Its id, or empty.
     """
 
     index: int
@@ -43,6 +48,13 @@ class Request:
     photo: Path | None = None
     parent: str = ""
     use: str = ""
+    donor: Path | None = None
+    donor_parent: str = ""
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """Ids of the real photos that are in it."""
+        return tuple(dict.fromkeys(filter(None, (self.parent, self.donor_parent))))
 
 
 @dataclass(frozen=True)

@@ -29,4 +29,7 @@ class SynthConfig(StageConfig):
     render: RenderConfig = RenderConfig()
     sdxl: SdxlConfig = SdxlConfig()
     gates: GateConfig = GateConfig()
+    quality_images: int = Field(
+        500, ge=0, description="images on which the result is measured against the photos; 0: not measured"
+    )
     split: SplitConfig = SplitConfig()

@@ -8,14 +8,14 @@ import cv2
 import numpy as np
 
 from weldgen.synthesis.render.bead import Bead
-from weldgen.synthesis.render.defect import DefectSpec, Mask, solid_mask, visible_span
+from weldgen.synthesis.render.defect import DefectSpec, Mask, draw_pattern, solid_mask, visible_span
 from weldgen.synthesis.render.material import Canvas, Material, paint
 from weldgen.synthesis.render.noise import Plane, Rng, blur, line_noise
 
 
-def sample_crack(rng: Rng, severity: float) -> DefectSpec:
+def sample_crack(rng: Rng, severity: float, pattern: str = "") -> DefectSpec:
     """Draw the kind of crack, its opening and its length."""
-    pattern = str(rng.choice(["longitudinal", "transverse", "crater"], p=[0.6, 0.2, 0.2]))
+    pattern = draw_pattern(rng, pattern, {"longitudinal": 0.6, "transverse": 0.2, "crater": 0.2})
     count = {"longitudinal": 1 + int(rng.integers(0, 3)), "transverse": 1 + round(2 * severity), "crater": 3}[pattern]
     size = 0.010 + 0.018 * severity * float(rng.uniform(0.6, 1.2))
     return DefectSpec("crack", severity, pattern, count, size, 0.18 + 0.6 * severity * float(rng.uniform(0.6, 1.0)))

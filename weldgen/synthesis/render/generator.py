@@ -9,14 +9,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from weldgen.data.images import RGB, read_rgb
+from weldgen.data.images import read_rgb
 from weldgen.synthesis.recipes import draw_defects
+from weldgen.synthesis.render.likeness import match_photo, pose_like, varied
 from weldgen.synthesis.render.noise import stream
-from weldgen.synthesis.render.palette import match_photo
 from weldgen.synthesis.render.scene import Render, render_scene
+from weldgen.synthesis.render.shot import Shot, measure
 from weldgen.synthesis.render.style import SYNTHETIC, SceneStyle, sample_scene
 from weldgen.synthesis.render.transplant import transplant
-from weldgen.synthesis.requests import TRANSPLANT, Generated, Request
+from weldgen.synthesis.requests import TRANSPLANT, UNKNOWN, Generated, Request
 
 # Photos are kept at this many times the size of what is made of them.
 _KEPT_SCALE = 1.5
@@ -24,15 +25,15 @@ _KEPT_PHOTOS = 24
 
 
 class RenderGenerator:
-    """Renders a new scene for each request, or puts rendered defects into the request's photo.
+    """Renders a new scene for each request, or puts defects into the request's photo.
 
     Args:
-        palette: How far a rendering takes over the colours of its request's photo, 0 to 1.
+        fit: How far a rendering takes after its request's photo, 0 to 1.
         style: Ranges from which scenes are drawn.
     """
 
-    def __init__(self, palette: float = 0.0, style: SceneStyle = SYNTHETIC) -> None:
-        self._palette = palette
+    def __init__(self, fit: float = 0.0, style: SceneStyle = SYNTHETIC) -> None:
+        self._fit = fit
         self._style = style
 
     def generate(self, requests: Sequence[Request]) -> list[Generated]:
@@ -44,20 +45,31 @@ class RenderGenerator:
         return [self._make(request) for request in requests]
 
     def _make(self, request: Request) -> Generated:
-        photo = _small_photo(request.photo, max(request.width, request.height)) if request.photo else None
-        if photo is not None and request.use == TRANSPLANT:
-            wanted = draw_defects(request.recipe, stream(request.seed, "recipe"))
-            return _generated(transplant(photo, request.seed, wanted, (request.width, request.height), self._style))
-        made = _generated(self._render(request))
-        if photo is None or not self._palette:
-            return made
-        return Generated(match_photo(made.image, photo, self._palette), made.defects, made.defect_masks)
-
-    def _render(self, request: Request) -> Render:
+        size = (request.width, request.height)
         wanted = draw_defects(request.recipe, stream(request.seed, "recipe"))
+        shot = _shot(request.photo, max(size)) if request.photo else None
+        if shot is not None and request.use == TRANSPLANT:
+            kinds = list(request.recipe.defects)
+            kind = kinds[0] if len(kinds) == 1 else UNKNOWN
+            donor = (kind, _shot(request.donor, max(size))) if request.donor else None
+            made = transplant(shot, request.seed, wanted, size, donor, self._style)
+            return self._liken(made, shot, request.seed)
+        return self._render(request, wanted, shot)
+
+    def _render(self, request: Request, wanted: Sequence[tuple[str, float]], shot: Shot | None) -> Generated:
         sides = sorted((request.width, request.height))
         scene = sample_scene(request.seed, wanted, sides[1] / sides[0], self._style)
-        return render_scene(scene, request.width, request.height)
+        if shot is None or not self._fit:
+            return _generated(render_scene(scene, request.width, request.height))
+        portrait = request.height > request.width
+        scene = pose_like(scene, shot, self._fit, stream(request.seed, "pose"), portrait=portrait)
+        return self._liken(render_scene(scene, request.width, request.height), shot, request.seed)
+
+    def _liken(self, made: Render, shot: Shot, seed: int) -> Generated:
+        """The picture with the looks of a photo of metal like the photo's."""
+        flawed = np.maximum.reduce([np.zeros_like(made.cover), *made.defect_masks.values()])
+        image = match_photo(made.image, made.cover, flawed, varied(shot, stream(seed, "metal")), self._fit)
+        return Generated(image, made.boxes, made.defect_masks)
 
 
 def _generated(made: Render) -> Generated:
@@ -65,11 +77,11 @@ def _generated(made: Render) -> Generated:
 
 
 @lru_cache(_KEPT_PHOTOS)
-def _small_photo(path: Path, long_px: int) -> RGB:
-    """A photo at little more than the size that is needed, (H, W, 3) uint8 RGB."""
+def _shot(path: Path, long_px: int) -> Shot:
+    """A photo at little more than the size that is needed, and its measures."""
     photo = read_rgb(path)
     scale = _KEPT_SCALE * long_px / max(photo.shape[:2])
-    if scale >= 1:
-        return photo
-    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if scale < 1:
+        size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+        photo = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return measure(photo, long_px)

@@ -1,4 +1,4 @@
-"""From material to picture: normals, lamps (Lambert and GGX), surroundings, occlusion, shadow, camera.
+"""From material to light: normals, lamps (Lambert and GGX), surroundings, occlusion, shadow.
 
 The specular lobe is GGX with Smith masking in the height-correlated approximation (Walter et al. 2007, Heitz 2014;
 Schlick's Fresnel 1994). Surroundings are one random room, mirrored by the normals through tables blurred by
@@ -11,16 +11,14 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from weldgen.synthesis.render.material import Canvas, Material, RGBColour
-from weldgen.synthesis.render.noise import Plane, Rng, blur, f32, smoothstep, value_noise
+from weldgen.synthesis.render.noise import Plane, Rng, blur, coloured, f32, smoothstep, triple, value_noise
 
 _ROOM_PX = 96
 # Blur of the room's tables, in pixels, and the roughness each stands for.
 _ROOM_LEVELS = ((2.0, 0.15), (6.0, 0.40), (15.0, 0.75))
 _SHADOW_STEPS = 8
-_LUMA = f32([[0.2126, 0.7152, 0.0722]])
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,9 @@ class CameraSpec:
         sharpen: Amount of the camera's own sharpening.
         noise: Deviation of the sensor's noise at mid grey, in 1/255.
         vignette: Darkening of the corners.
+        depth_blur_px: Gaussian sigma at 512 pixels of what is a tenth nearer or farther than what is in focus.
+        focus: What is in focus in a tilted view: -1 the nearest corner, 1 the farthest.
+        jpeg_quality: 1 to 100, as the camera stores the picture.
     """
 
     roll_deg: float
@@ -93,6 +94,9 @@ class CameraSpec:
     sharpen: float
     noise: float
     vignette: float
+    depth_blur_px: float
+    focus: float
+    jpeg_quality: int
 
 
 def normals(height: Plane) -> tuple[Plane, Plane, Plane]:
@@ -107,21 +111,22 @@ def shade(material: Material, light: LightSpec, canvas: Canvas, rng: Rng) -> Pla
     """Light a material; (H, W, 3) float32, linear radiance with no upper bound."""
     nx, ny, nz = normals(material.height)
     open_sky = occlusion(material.height, canvas.unit_px)
-    metallic = material.metallic[:, :, None]
-    diffuse_colour = material.albedo * (1 - 0.85 * metallic)
-    mirror_colour = 0.04 + (material.albedo - 0.04) * metallic
-    edge = np.power(np.clip(1 - nz, 0, 1), 3)[:, :, None]
-    mirror_colour = mirror_colour + (0.85 - mirror_colour) * edge * 0.5
+    metallic = triple(material.metallic)
+    diffuse_colour = material.albedo * (1 - np.float32(0.85) * metallic)
+    mirror_colour = np.float32(0.04) + (material.albedo - np.float32(0.04)) * metallic
+    grazing = np.clip(1 - nz, 0, 1)
+    edge = triple(np.float32(0.5) * grazing * grazing * grazing)
+    mirror_colour += (np.float32(0.85) - mirror_colour) * edge
     room = _room_reflection(light, nx, ny, material.roughness, rng)
-    up = (0.55 + 0.45 * nz)[:, :, None]
-    radiance = (np.float32(light.ambient) * diffuse_colour * up + mirror_colour * room) * open_sky[:, :, None]
+    up = triple(np.float32(light.ambient) * (np.float32(0.55) + np.float32(0.45) * nz))
+    radiance = (diffuse_colour * up + mirror_colour * room) * triple(open_sky)
     for lamp in light.lamps:
         facing, lobe = _lamp_terms(lamp, nx, ny, nz, material.roughness)
         lit = shadow(material.height, lamp) * np.float32(lamp.power)
-        colour = np.asarray(lamp.colour, np.float32)
-        radiance += (lit * facing)[:, :, None] * diffuse_colour * colour
-        radiance += (lit * lobe * (0.4 + 0.6 * open_sky))[:, :, None] * mirror_colour * colour
-    return np.asarray(radiance * _falloff(light, canvas, rng)[:, :, None])
+        shine = lit * lobe * (np.float32(0.4) + np.float32(0.6) * open_sky)
+        radiance += coloured(lit * facing, lamp.colour) * diffuse_colour
+        radiance += coloured(shine, lamp.colour) * mirror_colour
+    return np.asarray(radiance * triple(_falloff(light, canvas, rng)))
 
 
 def _lamp_terms(lamp: Lamp, nx: Plane, ny: Plane, nz: Plane, roughness: Plane) -> tuple[Plane, Plane]:
@@ -145,23 +150,26 @@ def _room_reflection(light: LightSpec, nx: Plane, ny: Plane, roughness: Plane, r
     heading = float(rng.uniform(0, 2 * np.pi))  # one side of the room is brighter
     lean = axis[None] * np.float32(np.cos(heading)) + axis[:, None] * np.float32(np.sin(heading))
     clutter = value_noise(rng, (_ROOM_PX, _ROOM_PX), _ROOM_PX / 5)
-    room = light.ambient * np.exp(light.room_contrast * (clutter + 2.2 * lean))
+    # Most of a hall's light comes from above; how much of it, and how wide that patch is, differs.
+    slope = axis[None] ** 2 + axis[:, None] ** 2
+    above = float(rng.uniform(0.3, 2.6)) * np.exp(-slope / np.float32(rng.uniform(0.03, 0.16)))
+    room = light.ambient * np.exp(light.room_contrast * (clutter + 1.9 * lean + above))
     # A slope of more than 45 degrees mirrors the plate, not the room.
-    room *= 1 - 0.75 * smoothstep(axis[None] ** 2 + axis[:, None] ** 2, 0.22, 0.62)
+    room *= 1 - 0.75 * smoothstep(slope, 0.22, 0.62)
     colour = np.ones((_ROOM_PX, _ROOM_PX, 3), np.float32) * room[:, :, None]
     for lamp in light.lamps:
         lx, ly, lz = lamp.direction
         length = np.sqrt(2 + 2 * lz)  # the normal that mirrors the lamp into the camera
         distance = (axis[None] - lx / length) ** 2 + (axis[:, None] - ly / length) ** 2
         glow = np.exp(-distance / np.float32(0.03 + 0.3 * lamp.size)) * np.float32(0.7 * lamp.power * lamp.size)
-        colour += glow[:, :, None] * np.asarray(lamp.colour, np.float32)
+        colour += coloured(glow.astype(np.float32), lamp.colour)
     where_x = ((nx + 1) * np.float32(0.5 * (_ROOM_PX - 1))).astype(np.float32)
     where_y = ((ny + 1) * np.float32(0.5 * (_ROOM_PX - 1))).astype(np.float32)
     result = np.zeros((*nx.shape, 3), np.float32)
     for index, (sigma_px, level) in enumerate(_ROOM_LEVELS):
         table = cv2.GaussianBlur(colour, (0, 0), sigma_px)
         weight = _level_weight(roughness, index, level)
-        result += weight[:, :, None] * cv2.remap(table, where_x, where_y, cv2.INTER_LINEAR)
+        result += triple(weight) * cv2.remap(table, where_x, where_y, cv2.INTER_LINEAR)
     return result
 
 
@@ -177,7 +185,7 @@ def _level_weight(roughness: Plane, index: int, level: float) -> Plane:
 def occlusion(height: Plane, unit_px: float) -> Plane:
     """How much of the sky a point sees, 0..1, (H, W), from its depth below the surface around it at three scales."""
     open_sky = np.ones_like(height)
-    for sigma_px, strength in ((1.6, 0.55), (0.02 * unit_px, 0.9), (0.07 * unit_px, 1.1)):
+    for sigma_px, strength in ((1.6, 0.55), (0.02 * unit_px, 0.9), (0.07 * unit_px, 0.85)):
         depth = np.maximum(blur(height, sigma_px) - height, 0)
         open_sky /= 1 + np.float32(strength / sigma_px) * depth
     return open_sky
@@ -211,41 +219,3 @@ def _falloff(light: LightSpec, canvas: Canvas, rng: Rng) -> Plane:
     x = np.linspace(-1, 1, canvas.width, dtype=np.float32)[None] * np.float32(np.cos(angle))
     y = np.linspace(-1, 1, canvas.height, dtype=np.float32)[:, None] * np.float32(np.sin(angle))
     return np.exp(np.float32(light.falloff) * (0.7 * (x + y) + 0.35 * wave))
-
-
-def develop(radiance: Plane, camera: CameraSpec) -> Plane:
-    """Expose, balance, tone-map and encode: linear radiance to display values 0..1, (H, W, 3) float32."""
-    red, blue = camera.white_balance
-    radiance = radiance * f32([red, 1.0, blue])
-    luminance = cv2.transform(radiance, _LUMA)
-    small = cv2.resize(luminance, (64, 64), interpolation=cv2.INTER_AREA)
-    key = float(np.exp(np.mean(np.log(small + 1e-3))))
-    radiance *= np.float32(camera.exposure**2.2 / key)
-    grey = cv2.transform(radiance, _LUMA)[:, :, None]
-    radiance = np.maximum(grey + np.float32(camera.saturation) * (radiance - grey), 0)
-    toned = radiance * (1 + radiance / np.float32(6.0)) / (1 + 0.75 * radiance)  # Reinhard's curve, white at about 2.4
-    encoded = cv2.pow(np.clip(toned, 0, 1), 1 / 2.2)
-    bent = encoded + np.float32(camera.contrast - 1) * (encoded - 0.45) * (1 - np.abs(2 * encoded - 1))
-    return np.asarray(np.clip(bent, 0, 1))
-
-
-def soften(picture: Plane, camera: CameraSpec, size_px: int) -> Plane:
-    """Lens blur, then the camera's sharpening; display values 0..1."""
-    scale = size_px / 512
-    soft = blur(picture, camera.blur_px * scale)
-    if camera.sharpen > 0:
-        soft = soft + np.float32(camera.sharpen) * (soft - blur(soft, 1.2 * scale))
-    return np.asarray(np.clip(soft, 0, 1))
-
-
-def expose_sensor(picture: Plane, camera: CameraSpec, rng: Rng) -> npt.NDArray[np.uint8]:
-    """Vignette and sensor noise, each pixel by itself; display values 0..1 to (H, W, 3) uint8."""
-    height, width = picture.shape[:2]
-    x = np.linspace(-1, 1, width, dtype=np.float32)[None] ** 2
-    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
-    shaded = picture * (1 - np.float32(0.5 * camera.vignette) * (x + y))[:, :, None]
-    grain = rng.standard_normal((height, width, 1), dtype=np.float32)
-    colour_grain = rng.standard_normal(picture.shape, dtype=np.float32)
-    strength = np.float32(camera.noise / 255) * (0.6 + 0.8 * np.sqrt(shaded))
-    noisy = shaded + strength * (0.85 * grain + 0.5 * colour_grain)
-    return np.asarray(np.clip(noisy * 255 + 0.5, 0, 255), np.uint8)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from weldgen.synthesis.render.noise import Plane
+from weldgen.synthesis.render.noise import Plane, Rng, coloured, triple
 
 RGBColour = tuple[float, float, float]
 
@@ -60,10 +60,23 @@ class Material:
 
 def paint(material: Material, alpha: Plane, colour: RGBColour | Plane, roughness: float, metallic: float) -> Material:
     """Cover a material with another where `alpha`, (H, W) in 0..1, says so; the height stays."""
-    cover = alpha[:, :, None]
+    alpha = np.asarray(alpha, np.float32)
+    flat = np.ndim(colour) == 1
+    new = coloured(alpha, colour) if flat else triple(alpha) * np.asarray(colour, np.float32)
     return replace(
         material,
-        albedo=material.albedo + cover * (np.asarray(colour, np.float32) - material.albedo),
+        albedo=material.albedo * triple(1 - alpha) + new,
         roughness=material.roughness + alpha * (np.float32(roughness) - material.roughness),
         metallic=material.metallic + alpha * (np.float32(metallic) - material.metallic),
     )
+
+
+def draw_grey(rng: Rng, low: float, high: float, warmth: float = 0.0) -> RGBColour:
+    """A metal's grey between two levels, a little warm or cold about `warmth`."""
+    level, lean = float(rng.uniform(low, high)), float(rng.normal(warmth, 0.018))
+    return level * (1 + lean), level, level * (1 - lean)
+
+
+def tinted(tone: Plane, colour: RGBColour) -> Plane:
+    """A colour made lighter and darker by `tone`, (H, W) about 1; (H, W, 3)."""
+    return coloured(np.clip(tone, 0.2, 2.5).astype(np.float32), colour)

@@ -17,6 +17,9 @@ Rng = np.random.Generator
 
 # How many octaves below the coarsest a fractal field may have; finer ones are below a pixel.
 _MAX_OCTAVES = 6
+# Pixels to a feature that cubic interpolation needs to draw it smoothly; how much smaller coarse octaves are made.
+_SMOOTH_PX = 8
+_COARSE = 4
 
 
 def f32(values: Sequence[Any]) -> Plane:
@@ -39,8 +42,23 @@ def value_noise(rng: Rng, shape: tuple[int, int], cell_px: float, stretch: float
         stretch: How much longer than high a feature is.
     """
     height, width = shape
-    rows = max(2, round(height / max(cell_px, 1.0))) + 3
-    columns = max(2, round(width / max(cell_px * stretch, 1.0))) + 3
+    down, along = _shrink(cell_px), _shrink(cell_px * stretch)
+    small = (-(-height // down), -(-width // along))
+    grown = _grown(rng, small, max(cell_px, 1.0) / down, max(cell_px * stretch, 1.0) / along)
+    if small == shape:
+        return grown
+    return np.asarray(cv2.resize(grown, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def _shrink(cell_px: float) -> int:
+    """By how much smaller noise can be made without loss, before it is enlarged to its size."""
+    return max(1, int(cell_px / _SMOOTH_PX))
+
+
+def _grown(rng: Rng, shape: tuple[int, int], cell_y: float, cell_x: float) -> Plane:
+    """Cubic interpolation of random numbers on a grid, (H, W)."""
+    height, width = shape
+    rows, columns = max(2, round(height / cell_y)) + 3, max(2, round(width / cell_x)) + 3
     coarse = rng.standard_normal((rows, columns), dtype=np.float32)
     cell_y, cell_x = height / (rows - 3), width / (columns - 3)
     # One cell more on each side than the image shows, or cubic interpolation would flatten the border.
@@ -53,15 +71,22 @@ def value_noise(rng: Rng, shape: tuple[int, int], cell_px: float, stretch: float
 
 def fractal_noise(rng: Rng, shape: tuple[int, int], cell_px: float, gain: float = 0.5, stretch: float = 1.0) -> Plane:
     """Several octaves of `value_noise`, about zero mean and unit deviation, (H, W)."""
-    total = np.zeros(shape, np.float32)
+    height, width = shape
+    small = (-(-height // _COARSE), -(-width // _COARSE))
+    coarse, total = np.zeros(small, np.float32), np.zeros(shape, np.float32)
     weight, power = 1.0, 0.0
     for _ in range(_MAX_OCTAVES):
-        total += np.float32(weight) * value_noise(rng, shape, cell_px, stretch)
+        if cell_px >= _COARSE * _SMOOTH_PX:
+            coarse += np.float32(weight) * value_noise(rng, small, cell_px / _COARSE, stretch)
+        else:
+            total += np.float32(weight) * value_noise(rng, shape, cell_px, stretch)
         power += weight**2
         weight *= gain
         cell_px /= 2
         if cell_px < 1:
             break
+    if coarse.any():
+        total += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     return np.asarray(total / np.float32(np.sqrt(power)))
 
 
@@ -73,14 +98,15 @@ def line_noise(rng: Rng, length: int, cell_px: float) -> Plane:
 def streaks(rng: Rng, shape: tuple[int, int], angle_deg: float, length_px: float, cell_px: float = 1.0) -> Plane:
     """Fine parallel scratches, about zero mean and unit deviation, (H, W)."""
     height, width = shape
-    side = int(np.hypot(height, width)) + 4
     if abs(angle_deg) < 0.5:
         return value_noise(rng, shape, cell_px, stretch=length_px / cell_px)
-    square = value_noise(rng, (side, side), cell_px, stretch=length_px / cell_px)
-    turn = cv2.getRotationMatrix2D((side / 2, side / 2), angle_deg, 1.0)
-    turned = cv2.warpAffine(square, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
-    top, left = (side - height) // 2, (side - width) // 2
-    return np.asarray(turned[top : top + height, left : left + width])
+    c, s = abs(np.cos(np.deg2rad(angle_deg))), abs(np.sin(np.deg2rad(angle_deg)))
+    tall, long = int(height * c + width * s) + 4, int(width * c + height * s) + 4
+    level = value_noise(rng, (tall, long), cell_px, stretch=length_px / cell_px)
+    turn = cv2.getRotationMatrix2D((long / 2, tall / 2), angle_deg, 1.0)
+    turn[:, 2] += [(width - long) / 2, (height - tall) / 2]
+    turned = cv2.warpAffine(level, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return np.asarray(turned)
 
 
 def blur(plane: Plane, sigma_px: float) -> Plane:
@@ -102,3 +128,13 @@ def smoothstep(plane: Plane, low: float, high: float) -> Plane:
     """0 below `low`, 1 above `high`, smooth between."""
     x = np.clip((plane - np.float32(low)) * np.float32(1 / (high - low)), 0, 1)
     return np.asarray(x * x * (np.float32(3) - np.float32(2) * x))
+
+
+def triple(plane: Plane) -> Plane:
+    """A plane three times, (H, W, 3): NumPy is slow over an inner axis of one."""
+    return np.asarray(cv2.merge((plane, plane, plane)))
+
+
+def coloured(plane: Plane, colour: Sequence[float] | Plane) -> Plane:
+    """A plane times the three channels of a colour, (H, W, 3)."""
+    return np.asarray(cv2.merge([plane * np.float32(channel) for channel in colour]))

@@ -9,15 +9,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.synthesis.render.bead import Bead, lay_bead, weld
+from weldgen.synthesis.render.bead import Bead, lay_bead
 from weldgen.synthesis.render.defect import DefectSpec, Mask
 from weldgen.synthesis.render.defects import DEFECTS, IRREGULAR, misshape
-from weldgen.synthesis.render.light import CameraSpec, develop, expose_sensor, shade, soften
+from weldgen.synthesis.render.lens import compress, develop, expose_sensor, focus, soften
+from weldgen.synthesis.render.light import CameraSpec, shade
 from weldgen.synthesis.render.markings import apply_overlay, draw_markings, warp_overlay
 from weldgen.synthesis.render.material import Canvas, Material
 from weldgen.synthesis.render.noise import Plane, stream
 from weldgen.synthesis.render.style import WeldScene
 from weldgen.synthesis.render.surface import base_metal, lay_on_bench
+from weldgen.synthesis.render.weld import weld
 from weldgen.synthesis.requests import DefectBox
 
 
@@ -30,36 +32,41 @@ class Render:
         defect_masks: Kind -> (H, W) uint8, 255 on the defect.
         marking_mask: (H, W) uint8, 255 where there is ink; the picture is the same outside it with and without ink.
         boxes: One for each defect of the scene, in its order.
+        cover: (H, W) uint8, 255 on the weld.
     """
 
     image: npt.NDArray[np.uint8]
     defect_masks: Mapping[str, Mask]
     marking_mask: Mask
     boxes: tuple[DefectBox, ...]
+    cover: Mask
 
 
 def render_scene(scene: WeldScene, width: int, height: int) -> Render:
     """Render a scene at a size in pixels; a portrait picture shows the weld upright."""
     matrix, canvas = _view(scene.camera, width, height)
-    radiance, masks = radiance_of(scene, canvas)
+    radiance, masks, on_bead = radiance_of(scene, canvas)
     developed = develop(radiance, scene.camera)
     picture = cv2.warpPerspective(developed, matrix, (width, height), flags=cv2.INTER_CUBIC)
-    picture = soften(np.clip(picture, 0, 1), scene.camera, max(width, height))
+    picture = soften(focus(np.clip(picture, 0, 1), scene.camera, max(width, height)), scene.camera, max(width, height))
+    image = _take(picture, scene)
     marking_mask: Mask = np.zeros((height, width), np.uint8)
     if scene.markings:
         drawn = draw_markings(scene.markings, canvas, stream(scene.seed, "ink"))
         blur_px = scene.camera.blur_px * max(width, height) / 512
         overlay = warp_overlay(drawn, matrix, width, height, blur_px)
-        picture, marking_mask = apply_overlay(picture, overlay), overlay.mask
-    image = expose_sensor(picture, scene.camera, stream(scene.seed, "sensor"))
+        marking_mask = overlay.mask
+        # JPEG spreads ink over its blocks; the clean picture outside the mask keeps the mask exact.
+        image = np.where(marking_mask[:, :, None] > 0, _take(apply_overlay(picture, overlay), scene), image)
     seen = [cv2.warpPerspective(mask, matrix, (width, height), flags=cv2.INTER_NEAREST) for mask in masks]
-    return Render(image, union_by_kind(scene.defects, seen), marking_mask, boxes_of(scene.defects, seen))
+    cover = cv2.warpPerspective(on_bead, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    return Render(image, union_by_kind(scene.defects, seen), marking_mask, boxes_of(scene.defects, seen), cover)
 
 
-def radiance_of(scene: WeldScene, canvas: Canvas) -> tuple[Plane, list[Mask]]:
-    """Light that leaves the welded plate, (H, W, 3) float32 linear, and a mask for each defect, on the canvas."""
-    material, masks = _build(scene, canvas)
-    return shade(material, scene.light, canvas, stream(scene.seed, "light")), masks
+def radiance_of(scene: WeldScene, canvas: Canvas) -> tuple[Plane, list[Mask], Mask]:
+    """Light that leaves the welded plate, (H, W, 3) float32 linear, a mask for each defect, and the weld's mask."""
+    material, masks, cover = _build(scene, canvas)
+    return shade(material, scene.light, canvas, stream(scene.seed, "light")), masks, cover
 
 
 def union_by_kind(defects: Sequence[DefectSpec], masks: Sequence[Mask]) -> dict[str, Mask]:
@@ -78,8 +85,13 @@ def boxes_of(defects: Sequence[DefectSpec], masks: Sequence[Mask]) -> tuple[Defe
     )
 
 
-def _build(scene: WeldScene, canvas: Canvas) -> tuple[Material, list[Mask]]:
-    """The welded plate with its defects, and a mask for each defect."""
+def _take(picture: Plane, scene: WeldScene) -> npt.NDArray[np.uint8]:
+    """What the camera stores of a developed picture."""
+    return compress(expose_sensor(picture, scene.camera, stream(scene.seed, "sensor")), scene.camera)
+
+
+def _build(scene: WeldScene, canvas: Canvas) -> tuple[Material, list[Mask], Mask]:
+    """The welded plate with its defects, a mask for each defect, and the weld's mask."""
     spec = scene.bead
     for defect in scene.defects:
         if defect.kind == IRREGULAR:
@@ -87,15 +99,15 @@ def _build(scene: WeldScene, canvas: Canvas) -> tuple[Material, list[Mask]]:
     plate = base_metal(scene.surface, canvas, stream(scene.seed, "surface"))
     bead = lay_bead(spec, canvas, stream(scene.seed, "outline"))
     material = weld(plate, spec, bead, stream(scene.seed, "bead"))
-    masks = []
+    masks, cover = [], _cover_mask(bead)
     for index, defect in enumerate(scene.defects):
         if defect.kind == IRREGULAR:
-            masks.append(_cover_mask(bead))
+            masks.append(cover)
             continue
         rng = stream(scene.seed, f"defect {index}")
         material, mask = DEFECTS[defect.kind].apply(defect, material, bead, canvas, rng)
         masks.append(mask)
-    return lay_on_bench(material, scene.surface, canvas, stream(scene.seed, "bench")), masks
+    return lay_on_bench(material, scene.surface, canvas, stream(scene.seed, "bench")), masks, cover
 
 
 def _cover_mask(bead: Bead) -> Mask:

@@ -9,13 +9,14 @@ images do, and neither looks at the class: the defects are drawn from a stream o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from weldgen.synthesis.render.bead import BeadSpec, HeatSpec
+from weldgen.synthesis.render.bead import FRICTION_STIR, BeadSpec
 from weldgen.synthesis.render.defect import DefectSpec
 from weldgen.synthesis.render.defects import sample_defect
+from weldgen.synthesis.render.draws import sample_bead
 from weldgen.synthesis.render.light import CameraSpec, Lamp, LightSpec
 from weldgen.synthesis.render.markings import Marking
 from weldgen.synthesis.render.noise import Rng, stream
@@ -24,8 +25,38 @@ from weldgen.synthesis.render.writing import sample_markings
 
 Range = tuple[float, float]
 
-# Surfaces on which TIG beads and clean or stainless tints belong.
-_BRIGHT = ("brushed", "ground", "rolled")
+
+@dataclass(frozen=True)
+class Finish:
+    """How a surface is welded.
+
+    Attributes:
+        beads: Weights of the kinds of bead.
+        heats: Weights of the kinds of heat tint.
+        level: Grey of the bead's metal, linear.
+        film: How clearly tint can be seen: temper colours need a bright, smooth metal.
+    """
+
+    beads: Mapping[str, float]
+    heats: Mapping[str, float]
+    level: Range = (0.22, 0.48)
+    film: float = 1.0
+
+
+FINISHES: dict[str, Finish] = {
+    "brushed": Finish(
+        {"mig": 0.45, "tig": 0.45, "stick": 0.1}, {"mild": 0.5, "stainless": 0.4, "titanium": 0.1}, (0.34, 0.58)
+    ),
+    "ground": Finish({"mig": 0.6, "tig": 0.3, "stick": 0.1}, {"mild": 0.8, "stainless": 0.2}),
+    "mill_scale": Finish({"mig": 0.75, "stick": 0.25}, {"scale": 0.7, "mild": 0.3}, film=0.7),
+    "rusted": Finish({"mig": 0.65, "stick": 0.35}, {"scale": 0.8, "mild": 0.2}, film=0.7),
+    "blasted": Finish({"mig": 0.85, "stick": 0.15}, {"scale": 0.8, "mild": 0.2}, film=0.7),
+    "rolled": Finish({"tig": 0.5, "mig": 0.5}, {"mild": 0.6, "stainless": 0.33, "titanium": 0.07}, (0.34, 0.58)),
+    "stainless": Finish({"tig": 0.7, "mig": 0.3}, {"stainless": 0.9, "titanium": 0.1}, (0.42, 0.62)),
+    "aluminium": Finish({"tig": 0.5, "mig": 0.25, FRICTION_STIR: 0.25}, {"clean": 1.0}, (0.60, 0.80)),
+    "galvanised": Finish({"mig": 0.9, "stick": 0.1}, {"zinc": 1.0}, (0.30, 0.52)),
+    "painted": Finish({"mig": 0.6, "stick": 0.4}, {"paint": 1.0}),
+}
 _BENCHES = ((0.035, 0.035, 0.04), (0.10, 0.10, 0.105), (0.26, 0.17, 0.09), (0.34, 0.24, 0.14), (0.20, 0.21, 0.20))
 
 
@@ -36,7 +67,7 @@ class SceneStyle:
     Attributes:
         surfaces: Kind of surface -> weight.
         wear: Scratches and stains.
-        tig_share: Share of TIG beads on bright surfaces.
+        beads: Kind of bead -> by how much it is met more often than on such surfaces in general; 1 where not named.
         bench_share: Share of pictures that show the plate's edges.
         lamps: Fewest and most lamps.
         elevation_deg: Lamps above the plate.
@@ -56,41 +87,49 @@ class SceneStyle:
         sharpen: The camera's own sharpening.
         noise: In 1/255 at mid grey.
         vignette: Darkening of the corners.
+        depth_blur_px: At 512 pixels, of what is a tenth nearer or farther than the focus.
+        jpeg_quality: Lowest and highest.
     """
 
     surfaces: Mapping[str, float] = field(
         default_factory=lambda: {
-            "brushed": 1.0, "ground": 1.0, "mill_scale": 1.3, "rusted": 0.9, "blasted": 1.3, "rolled": 0.8,
+            "brushed": 0.8, "ground": 0.8, "mill_scale": 1.3, "rusted": 0.9, "blasted": 1.3, "rolled": 0.6,
+            "stainless": 0.8, "aluminium": 0.8, "galvanised": 0.5, "painted": 0.6,
         }
     )  # fmt: skip
     wear: Range = (0.0, 0.8)
-    tig_share: float = 0.5
+    beads: Mapping[str, float] = field(default_factory=dict)
     bench_share: float = 0.08
     lamps: tuple[int, int] = (1, 3)
     elevation_deg: Range = (28.0, 75.0)
     power: Range = (1.6, 3.6)
-    lamp_size: Range = (0.06, 0.40)
+    lamp_size: Range = (0.03, 0.28)
     warmth: Range = (-0.06, 0.14)
-    ambient: Range = (0.22, 0.60)
+    ambient: Range = (0.16, 0.50)
     room_contrast: Range = (0.25, 0.75)
     falloff: Range = (0.0, 0.28)
     roll_deg: float = 7.0
     tilt: float = 0.10
-    exposure: Range = (0.36, 0.55)
-    contrast: Range = (1.0, 1.9)
-    white_balance: float = 0.07
+    exposure: Range = (0.40, 0.57)
+    contrast: Range = (1.3, 2.3)
+    white_balance: float = 0.05
     saturation: Range = (0.8, 1.2)
     blur_px: Range = (0.0, 0.8)
     sharpen: Range = (0.0, 0.9)
     noise: Range = (0.6, 4.5)
     vignette: Range = (0.0, 0.30)
+    depth_blur_px: Range = (0.0, 1.2)
+    jpeg_quality: tuple[int, int] = (72, 98)
 
 
 SYNTHETIC = SceneStyle()
 PHOTO = SceneStyle(
-    surfaces={"mill_scale": 1.6, "rusted": 1.2, "rolled": 1.6, "brushed": 0.8, "blasted": 0.6},
+    surfaces={
+        "mill_scale": 1.6, "rusted": 1.2, "rolled": 1.5, "brushed": 0.8, "blasted": 0.6, "stainless": 0.15,
+        "aluminium": 0.15, "galvanised": 0.1, "painted": 0.1,
+    },
     wear=(0.3, 1.0),
-    tig_share=0.35,
+    beads={"stick": 0.3, FRICTION_STIR: 0.3},
     bench_share=0.45,
     elevation_deg=(20.0, 60.0),
     power=(1.6, 4.2),
@@ -102,14 +141,16 @@ PHOTO = SceneStyle(
     roll_deg=14.0,
     tilt=0.22,
     exposure=(0.30, 0.52),
-    contrast=(1.0, 2.0),
+    contrast=(1.2, 2.2),
     white_balance=0.12,
     saturation=(0.75, 1.2),
     blur_px=(0.2, 1.3),
     sharpen=(0.2, 1.6),
     noise=(2.0, 8.0),
     vignette=(0.05, 0.5),
-)
+    depth_blur_px=(0.0, 0.6),
+    jpeg_quality=(70, 95),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -152,10 +193,8 @@ def sample_scene(
         marked: Whether there is writing on the plate.
     """
     rng = stream(seed, "scene")
-    kinds = list(style.surfaces)
-    weights = np.array([style.surfaces[kind] for kind in kinds])
-    surface_kind = str(rng.choice(kinds, p=weights / weights.sum()))
-    bead = _sample_bead(rng, surface_kind, aspect, style)
+    surface_kind = _pick(rng, style.surfaces)
+    bead = _bead_on(rng, surface_kind, aspect, style)
     on_bench = rng.random() < style.bench_share
     plate = None
     if on_bench:
@@ -170,45 +209,20 @@ def sample_scene(
     return WeldScene(seed, surface, bead, specs, light, camera, markings)
 
 
-def _sample_bead(rng: Rng, surface: str, aspect: float, style: SceneStyle) -> BeadSpec:
-    bright = surface in _BRIGHT
-    kind = "tig" if bright and rng.random() < style.tig_share else "mig"
-    width = (0.13 + 0.07 * (aspect - 1)) * float(rng.uniform(0.9, 1.6))
-    half = 0.5 * aspect
-    if rng.random() < 0.75:
-        ends = [-half * float(rng.uniform(0.62, 0.92)), half * float(rng.uniform(0.62, 0.92))]
-    else:  # the weld runs out of the picture on one side or on both
-        ends = [-half * 1.3, half * 1.3]
-        if rng.random() < 0.6:
-            side = int(rng.integers(0, 2))
-            ends[side] = (2 * side - 1) * half * float(rng.uniform(0.45, 0.9))
-    level = float(rng.uniform(0.30, 0.56))
-    cold = float(rng.normal(0.0, 0.05))
-    tig = kind == "tig"
-    heat = str(rng.choice(["stainless", "clean", "mild"] if bright else ["mild", "scale", "scale"]))
-    return BeadSpec(
-        kind=kind,
-        start=ends[0],
-        end=ends[1],
-        offset=float(rng.normal(0, 0.05)),
-        width=width,
-        crown=float(rng.uniform(0.10, 0.18) if tig else rng.uniform(0.16, 0.32)),
-        sharpness=float(rng.uniform(0.65, 1.1)),
-        ripple_pitch=float(rng.uniform(0.16, 0.34) if tig else rng.uniform(0.07, 0.15)),
-        ripple_depth=float(rng.uniform(0.05, 0.13) if tig else rng.uniform(0.006, 0.022)),
-        ripple_curvature=float(rng.uniform(0.35, 0.75) * rng.choice([-1, 1])),
-        ripple_jitter=float(rng.uniform(0.05, 0.20) if tig else rng.uniform(0.2, 0.5)),
-        wander=float(rng.uniform(0.005, 0.03)),
-        width_variation=float(rng.uniform(0.01, 0.04)),
-        edge_roughness=float(rng.uniform(0.004, 0.010) if tig else rng.uniform(0.006, 0.020)),
-        hump=float(rng.uniform(0.01, 0.08)),
-        crater=float(rng.uniform(0.10, 0.55)),
-        colour=(level * (1 - cold), level, level * (1 + cold)),
-        tint=float(rng.uniform(0.0, 0.8)) if bright and heat == "stainless" else 0.0,
-        roughness=float(rng.uniform(0.26, 0.42) if tig else rng.uniform(0.32, 0.52)),
-        orange_peel=float(rng.uniform(0.001, 0.003) if tig else rng.uniform(0.003, 0.008)),
-        heat=HeatSpec(heat, float(rng.uniform(0.35, 1.2)), float(rng.uniform(0.35, 1.0))),
-    )
+def _bead_on(rng: Rng, surface: str, aspect: float, style: SceneStyle) -> BeadSpec:
+    """Draw a bead of a kind that is met on a surface."""
+    finish = FINISHES[surface]
+    kind = _pick(rng, {kind: share * style.beads.get(kind, 1.0) for kind, share in finish.beads.items()})
+    level = float(rng.uniform(*finish.level)) * (0.62 if kind == FRICTION_STIR else 1.0)  # wiped, not frozen: duller
+    heats = {heat: share for heat, share in finish.heats.items() if heat != "titanium" or kind == "tig"}
+    bead = sample_bead(rng, kind, _pick(rng, heats), aspect, level)
+    return replace(bead, heat=replace(bead.heat, strength=finish.film * bead.heat.strength))
+
+
+def _pick(rng: Rng, weights: Mapping[str, float]) -> str:
+    """One of the keys, by weight."""
+    shares = np.array(list(weights.values()))
+    return str(rng.choice(list(weights), p=shares / shares.sum()))
 
 
 def _sample_light(rng: Rng, style: SceneStyle) -> LightSpec:
@@ -234,19 +248,22 @@ def _sample_light(rng: Rng, style: SceneStyle) -> LightSpec:
 
 
 def _sample_camera(rng: Rng, style: SceneStyle) -> CameraSpec:
+    # A camera errs along the colours of lamps and daylight, little between green and magenta.
+    warmth = float(rng.uniform(-style.white_balance, style.white_balance))
+    green = 0.3 * float(rng.uniform(-style.white_balance, style.white_balance))
     turned = 180.0 if rng.random() < 0.5 else 0.0
     return CameraSpec(
         roll_deg=turned + float(rng.uniform(-style.roll_deg, style.roll_deg)),
         tilt=(float(rng.uniform(-style.tilt, style.tilt)), float(rng.uniform(-style.tilt, style.tilt))),
         exposure=float(rng.uniform(*style.exposure)),
         contrast=float(rng.uniform(*style.contrast)),
-        white_balance=(
-            1 + float(rng.uniform(-style.white_balance, style.white_balance)),
-            1 + float(rng.uniform(-style.white_balance, style.white_balance)),
-        ),
+        white_balance=(1 + warmth + green, 1 - warmth + green),
         saturation=float(rng.uniform(*style.saturation)),
         blur_px=float(rng.uniform(*style.blur_px)),
         sharpen=float(rng.uniform(*style.sharpen)),
         noise=float(rng.uniform(*style.noise)),
         vignette=float(rng.uniform(*style.vignette)),
+        depth_blur_px=float(rng.uniform(*style.depth_blur_px)),
+        focus=float(rng.uniform(-0.6, 0.6)),
+        jpeg_quality=int(rng.integers(*style.jpeg_quality, endpoint=True)),
     )

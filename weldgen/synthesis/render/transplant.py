@@ -1,14 +1,14 @@
-"""Put rendered defects into a real photo of a sound weld.
+"""Put defects into a real photo of a sound weld: rendered ones, or those of another real photo (`donor.py`).
 
-The same scene is rendered with and without its defects, with its bead where the photo's bead is; the quotient of the
-two is what the defects do to the light, and the photo is multiplied by it in linear light. So the pore is rendered,
-and everything else is the shop's own metal. (Quotient images: Shashua and Riklin-Raviv, PAMI 2001.)
+The same scene is rendered with and without its defects, with its bead and its light where the photo's are; the
+quotient of the two is what the defects do to the light, and the photo is multiplied by it in linear light. So the pore
+is rendered, and everything else is the shop's own metal. (Quotient images: Shashua and Riklin-Raviv, PAMI 2001.)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -16,11 +16,14 @@ import numpy.typing as npt
 
 from weldgen.synthesis.render.defect import DefectSpec, Mask
 from weldgen.synthesis.render.defects import IRREGULAR
+from weldgen.synthesis.render.donor import compose
+from weldgen.synthesis.render.likeness import light_from
 from weldgen.synthesis.render.material import Canvas
 from weldgen.synthesis.render.noise import Plane, Rng, line_noise, stream
-from weldgen.synthesis.render.pose import BeadPose, find_bead
 from weldgen.synthesis.render.scene import Render, boxes_of, radiance_of, union_by_kind
+from weldgen.synthesis.render.shot import Shot
 from weldgen.synthesis.render.style import SYNTHETIC, SceneStyle, WeldScene, sample_scene
+from weldgen.synthesis.requests import DefectBox
 
 RGB = npt.NDArray[np.uint8]
 
@@ -30,112 +33,214 @@ _QUOTIENT = (0.06, 3.5)
 # Reach of a defect's shadow and shine beyond its mask, as a share of the bead's width.
 _REACH = 0.12
 _MOST_ZOOM = 1.35
-_MOST_TURN_DEG = 4.0
+_MOST_TURN_DEG = 5.0
+# Share of the bead's area that real defects of full severity take.
+_GROSS = 0.12
+
+
+@dataclass(frozen=True)
+class _View:
+    """A photo seen anew, its weld level or nearly so.
+
+    Attributes:
+        picture: (H, W, 3) float32, 0..1.
+        canvas: Canvas on which the weld lies level in the middle.
+        to_picture: (2, 3) from canvas to picture.
+        reach: First and last column of the weld on the canvas.
+        width_px: Of the weld.
+        light: How much brighter the flank above the axis is.
+    """
+
+    picture: Plane
+    canvas: Canvas
+    to_picture: Plane
+    reach: tuple[float, float]
+    width_px: float
+    light: float
 
 
 def transplant(
-    photo: RGB, seed: int, defects: Sequence[tuple[str, float]], size: tuple[int, int], style: SceneStyle = SYNTHETIC
+    shot: Shot,
+    seed: int,
+    defects: Sequence[tuple[str, float]],
+    size: tuple[int, int],
+    donor: tuple[str, Shot] | None = None,
+    style: SceneStyle = SYNTHETIC,
 ) -> Render:
     """A photo with defects, seen anew: mirrored, cut, turned a little, in other light.
 
     Args:
-        photo: (H, W, 3) uint8 RGB of a sound weld.
+        shot: Photo of a sound weld.
         seed: Another seed, another view and other defects.
         defects: Kind and severity of each; empty for a sound weld.
         size: Width and height of the result in pixels; the photo is cut to its shape.
+        donor: Kind of defect and photo of a weld with it; its own defects are taken over instead, where they can be
+            told from sound metal.
         style: Ranges from which the light is drawn.
     """
     rng = stream(seed, "transplant")
-    pose = find_bead(photo)
-    width, height = size[::-1] if pose.upright else size
-    level = np.swapaxes(photo, 0, 1) if pose.upright else photo
-    picture, pose = _view(np.ascontiguousarray(level), pose, (width, height), rng)
-    scene = _scene(seed, defects, pose, (width, height), style)
-    picture, masks = _with_defects(picture, scene, pose)
+    upright = shot.pose.upright
+    view = _see(shot, size[::-1] if upright else size, rng)
+    scene = _scene(seed, defects, view, style)
+    found = _from_donor(shot, donor[1], view, seed) if donor is not None and defects else None
+    if donor is None or found is None:
+        picture, masks = _with_defects(view, scene)
+        names = scene.defects
+    else:
+        picture, mask = found
+        masks, names = [mask], (DefectSpec(donor[0], _severity(mask, view), "real", 1, 0.0, 0.0),)
     image = _photograph(picture, rng)
-    if pose.upright:
-        image, masks = np.swapaxes(image, 0, 1), [np.ascontiguousarray(mask.T) for mask in masks]
+    cover = _cover(view)
+    if upright:
+        image, cover = np.swapaxes(image, 0, 1), np.ascontiguousarray(cover.T)
+        masks = [np.ascontiguousarray(mask.T) for mask in masks]
     none: Mask = np.zeros(image.shape[:2], np.uint8)
-    return Render(
-        np.ascontiguousarray(image), union_by_kind(scene.defects, masks), none, boxes_of(scene.defects, masks)
-    )
+    boxes: tuple[DefectBox, ...] = boxes_of(names, masks)
+    return Render(np.ascontiguousarray(image), union_by_kind(names, masks), none, boxes, cover)
 
 
-def _view(photo: RGB, pose: BeadPose, size: tuple[int, int], rng: Rng) -> tuple[Plane, BeadPose]:
-    """A new view of a photo with a level weld, (H, W, 3) float32 0..1, and where the weld is in it."""
-    width, height = size
-    tall, long = photo.shape[:2]
-    cover = max(width / long, height / tall)
-    zoom = cover * float(np.exp(rng.uniform(0, np.log(_MOST_ZOOM))))
+def _see(shot: Shot, size: tuple[int, int], rng: Rng) -> _View:
+    """A new view of a photo."""
+    pose, (width, height) = shot.pose, size
+    level = np.ascontiguousarray(np.swapaxes(shot.pixels, 0, 1)) if pose.upright else shot.pixels
+    tall, long = level.shape[:2]
+    zoom = max(width / long, height / tall) * float(np.exp(rng.uniform(0, np.log(_MOST_ZOOM))))
     turn_deg = float(rng.uniform(-_MOST_TURN_DEG, _MOST_TURN_DEG))
     flip_x, flip_y = rng.random() < 0.5, rng.random() < 0.5
-    slack_x, slack_y = long * zoom - width, tall * zoom - height
-    shift_x, shift_y = (float(rng.uniform(-0.5, 0.5)) * slack for slack in (slack_x, slack_y))
+    shift = [float(rng.uniform(-0.5, 0.5)) * slack for slack in (long * zoom - width, tall * zoom - height)]
     matrix = cv2.getRotationMatrix2D((long / 2, tall / 2), turn_deg, zoom)
-    matrix[:, 2] += [width / 2 - long / 2 + shift_x, height / 2 - tall / 2 + shift_y]
+    matrix[:, 2] += [width / 2 - long / 2 + shift[0], height / 2 - tall / 2 + shift[1]]
+    for axis, flipped in enumerate((flip_x, flip_y)):
+        if flipped:
+            matrix[axis] *= -1
+            matrix[axis, 2] += size[axis] - 1
+    source = level if zoom >= 0.5 else cv2.GaussianBlur(level, (0, 0), 0.35 / zoom)
     method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
-    source = photo if zoom >= 0.5 else cv2.GaussianBlur(photo, (0, 0), 0.35 / zoom)
     seen = cv2.warpAffine(source, matrix, size, flags=method, borderMode=cv2.BORDER_REFLECT_101)
-    seen = seen[:: -1 if flip_y else 1, :: -1 if flip_x else 1]
-    unit = min(width, height)
-    offset = (pose.offset * min(tall, long) * zoom + shift_y) / unit * (-1 if flip_y else 1)
-    moved = replace(pose, offset=offset, width=pose.width * min(tall, long) * zoom / unit)
-    return np.ascontiguousarray(seen).astype(np.float32) / 255, moved
-
-
-def _scene(
-    seed: int, defects: Sequence[tuple[str, float]], pose: BeadPose, size: tuple[int, int], style: SceneStyle
-) -> WeldScene:
-    """A scene whose bead lies where the photo's does."""
-    aspect = size[0] / size[1]
-    scene = sample_scene(seed, defects, max(aspect, 1 / aspect), style)
-    reach = 0.5 * size[0] / min(size)
-    bead = replace(
-        scene.bead, start=-0.9 * reach, end=0.9 * reach, offset=pose.offset, width=pose.width, wander=0.01, crater=0.1
+    unit = min(tall, long)
+    slope = np.tan(np.deg2rad(pose.angle_deg))
+    ends = np.array(
+        [[long / 2 + x * unit, tall / 2 + (pose.offset + slope * x) * unit, 1] for x in (pose.start, pose.end)]
     )
-    return replace(scene, bead=bead, surface=replace(scene.surface, plate=None))
+    first, last = sorted((matrix @ end for end in ends), key=lambda end: float(end[0]))
+    canvas, to_picture, reach = _level_canvas(first, last, size)
+    light = shot.light * (-1 if flip_y else 1)
+    picture = np.asarray(seen).astype(np.float32) / 255
+    return _View(picture, canvas, to_picture, reach, pose.width * unit * zoom, light)
 
 
-def _with_defects(picture: Plane, scene: WeldScene, pose: BeadPose) -> tuple[Plane, list[Mask]]:
+def _level_canvas(first: Plane, last: Plane, size: tuple[int, int]) -> tuple[Canvas, Plane, tuple[float, float]]:
+    """A canvas that covers the picture with the axis from `first` to `last`, (2,) each, level in its middle.
+
+    Returns:
+        The canvas, the (2, 3) matrix from it to the picture, and the columns of both ends.
+    """
+    width, height = size
+    along = (last - first) / max(float(np.hypot(*(last - first))), 1e-6)
+    across = np.array([-along[1], along[0]])
+    origin = first + along * float((np.array([width / 2, height / 2]) - first) @ along)
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]]) - origin
+    half_x, half_y = (int(np.ceil(np.abs(corners @ axis).max())) + 2 for axis in (along, across))
+    shift = origin - half_x * along - half_y * across
+    matrix = np.column_stack([along, across, shift])
+    steps = np.arange(-half_x, half_x + 1)
+    points = origin[None] + steps[:, None] * along[None]
+    inside = steps[(points >= 0).all(axis=1) & (points < [width, height]).all(axis=1)]
+    ends = (float((first - origin) @ along) + half_x, float((last - origin) @ along) + half_x)
+    low, high = (float(inside[0]) + half_x, float(inside[-1]) + half_x) if len(inside) else ends
+    margin = 0.02 * (high - low)
+    canvas = Canvas(2 * half_x, 2 * half_y, float(min(size)), (low + margin, high - margin))
+    return canvas, matrix, ends
+
+
+def _scene(seed: int, defects: Sequence[tuple[str, float]], view: _View, style: SceneStyle) -> WeldScene:
+    """A scene whose bead and light lie where the photo's do."""
+    canvas, unit_px = view.canvas, view.canvas.unit_px
+    scene = sample_scene(seed, defects, max(canvas.width / canvas.height, 1.0), style)
+    half_px = 0.5 * view.width_px
+    first, last = view.reach[0] + half_px, view.reach[1] - half_px
+    bead = replace(
+        scene.bead, start=(first - canvas.width / 2) / unit_px, end=(max(last, first + 1) - canvas.width / 2) / unit_px,
+        offset=0.0, width=view.width_px / unit_px, wander=0.01, crater=0.1,
+    )  # fmt: skip
+    light = light_from(scene.light, view.light, stream(seed, "photo light")) if view.light else scene.light
+    return replace(scene, bead=bead, light=light, surface=replace(scene.surface, plate=None))
+
+
+def _with_defects(view: _View, scene: WeldScene) -> tuple[Plane, list[Mask]]:
     """The picture times what the defects do to the light, and a mask for each defect."""
-    height, width = picture.shape[:2]
-    canvas = Canvas(width, height, float(min(width, height)), (0.03 * width, 0.97 * width))
+    picture, canvas = view.picture, view.canvas
     drawn = tuple(defect for defect in scene.defects if defect.kind != IRREGULAR)
     masks: dict[DefectSpec, Mask] = {}
     for defect in scene.defects:
         if defect.kind == IRREGULAR:
-            picture, masks[defect] = _bent(picture, pose, canvas, defect.severity, stream(scene.seed, "bend"))
+            picture, masks[defect] = _bent(view, picture, defect.severity, stream(scene.seed, "bend"))
     if drawn:
-        sound, _ = radiance_of(replace(scene, defects=()), canvas)
-        flawed, found = radiance_of(replace(scene, defects=drawn), canvas)
-        masks |= dict(zip(drawn, found, strict=True))
+        sound, _, _ = radiance_of(replace(scene, defects=()), canvas)
+        flawed, found, _ = radiance_of(replace(scene, defects=drawn), canvas)
+        masks |= {defect: _onto(view, mask) for defect, mask in zip(drawn, found, strict=True)}
         floor = np.float32(0.05 * float(sound.mean()))
         quotient = np.clip((flawed + floor) / (sound + floor), *_QUOTIENT)
-        reach_px = max(2.0, _REACH * pose.width * canvas.unit_px)
+        reach_px = max(2.0, _REACH * view.width_px)
         away_px = cv2.distanceTransform((np.maximum.reduce(found) == 0).astype(np.uint8), cv2.DIST_L2, 5)
         weight = np.clip(2 - away_px / np.float32(reach_px), 0, 1)[:, :, None]
-        linear = np.power(picture, _GAMMA) * (1 + weight * (quotient - 1))
+        change = cv2.warpAffine(
+            (weight * (quotient - 1)).astype(np.float32), view.to_picture, picture.shape[1::-1], flags=cv2.INTER_LINEAR
+        )
+        linear = np.power(picture, _GAMMA) * (1 + change)
         picture = np.power(np.clip(linear, 0, 1), 1 / _GAMMA)
     return picture, [masks[defect] for defect in scene.defects]
 
 
-def _bent(picture: Plane, pose: BeadPose, canvas: Canvas, severity: float, rng: Rng) -> tuple[Plane, Mask]:
+def _onto(view: _View, mask: Mask) -> Mask:
+    """A mask of the canvas, in the picture."""
+    return np.asarray(cv2.warpAffine(mask, view.to_picture, view.picture.shape[1::-1], flags=cv2.INTER_NEAREST))
+
+
+def _cover(view: _View) -> Mask:
+    """255 on the weld, taken as a band with round ends, in the picture."""
+    mask = np.zeros(view.canvas.shape, np.uint8)
+    row, radius = view.canvas.height // 2, max(1, round(view.width_px / 2))
+    first, last = (round(view.reach[0]) + radius, round(view.reach[1]) - radius)
+    cv2.line(mask, (first, row), (max(last, first), row), 255, 2 * radius)
+    return _onto(view, mask)
+
+
+def _bent(view: _View, picture: Plane, severity: float, rng: Rng) -> tuple[Plane, Mask]:
     """The weld laid by an unsteady hand: it wanders and swells; the metal beside it stays where it is."""
-    height, width = canvas.shape
-    half_px = 0.5 * pose.width * canvas.unit_px
+    height, width = view.canvas.shape
+    half_px = 0.5 * view.width_px
     much = 0.35 + 0.65 * severity
-    wander = 0.30 * much * half_px * line_noise(rng, width, 2.2 * half_px)
-    swell = np.clip(1 + 0.30 * much * line_noise(rng, width, 1.6 * half_px), 0.5, 1.8)
-    down = np.arange(height, dtype=np.float32)[:, None] - np.float32(canvas.y_px(pose.offset))
+    wander = np.clip(0.30 * much * line_noise(rng, width, 3.4 * half_px), -0.6, 0.6) * half_px
+    swell = np.clip(1 + 0.26 * much * line_noise(rng, width, 2.4 * half_px), 0.55, 1.6)
+    down = np.arange(height, dtype=np.float32)[:, None] - np.float32(height / 2)
     fade = np.exp(-((np.abs(down) / (2.0 * half_px)) ** 4))
-    rows = down + fade * (down / swell[None] - down - wander[None]) + np.float32(canvas.y_px(pose.offset))
-    columns = np.broadcast_to(np.arange(width, dtype=np.float32)[None], canvas.shape)
+    move = (fade * (down / swell[None] - down - wander[None])).astype(np.float32)  # source row minus row
+    mask = np.where(np.abs(down - wander[None]) < half_px * swell[None], 255, 0).astype(np.uint8)
+    across = view.to_picture[:, 1].astype(np.float32)
+    seen = cv2.warpAffine(move, view.to_picture, picture.shape[1::-1], flags=cv2.INTER_LINEAR)
+    rows, columns = np.indices(seen.shape, dtype=np.float32)
     bent = cv2.remap(
-        picture, np.ascontiguousarray(columns, np.float32), rows.astype(np.float32), cv2.INTER_LINEAR,
+        picture, columns + across[0] * seen, rows + across[1] * seen, cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REFLECT_101,
     )  # fmt: skip
-    mask = np.where(np.abs(down - wander[None]) < half_px * swell[None], 255, 0).astype(np.uint8)
-    return np.asarray(bent), mask
+    return np.asarray(bent), _onto(view, mask)
+
+
+def _from_donor(shot: Shot, donor: Shot, view: _View, seed: int) -> tuple[Plane, Mask] | None:
+    """The picture with the real defects of another photo; None where none can be told from sound metal."""
+    middle = view.to_picture @ np.array([np.mean(view.reach), view.canvas.height / 2, 1.0])
+    along = view.to_picture[:, 0]
+    place = (middle, along, view.width_px, view.reach[1] - view.reach[0])
+    picture = np.asarray(np.clip(view.picture * 255 + 0.5, 0, 255), np.uint8)
+    found = compose(picture, place, shot, donor, stream(seed, "donor"))
+    return None if found is None else (found[0].astype(np.float32) / 255, found[1])
+
+
+def _severity(mask: Mask, view: _View) -> float:
+    """0 to 1 by the share of the weld that is taken."""
+    weld_px = max(view.width_px * (view.reach[1] - view.reach[0]), 1.0)
+    return round(min(1.0, float(np.count_nonzero(mask)) / weld_px / _GROSS), 4)
 
 
 def _photograph(picture: Plane, rng: Rng) -> RGB:

@@ -1,0 +1,66 @@
+"""What chooses the best epoch: real validation photos, or synthetic images where a class has too few photos."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from weldgen.classifier.loader import Images, ValidationSet
+from weldgen.classifier.network import WeldNetwork
+from weldgen.data.scarce import synthetic_validation_warning
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Images that judge each epoch.
+
+    Attributes:
+        images: Those that choose the best one; may be empty.
+        aside: Real validation photos that only are counted at the end, because not every class has some.
+        warning: What must be said of synthetic ones; empty where all are real.
+    """
+
+    images: Images
+    aside: Images
+    warning: str = ""
+
+    @property
+    def name(self) -> str:
+        """What they are called in a sentence."""
+        return "synthetic validation images" if self.warning else "validation photos"
+
+
+def choose_judges(training: Images, validation: Images) -> Judges:
+    """The judges of a run: see `weldgen.data.scarce` for why synthetic and real ones are not put together."""
+    warning = synthetic_validation_warning([*training.samples, *validation.samples])
+    if not warning:
+        return Judges(validation, validation.subset(""))
+    return Judges(validation.by_origin("synthetic"), validation.by_origin("real"), warning)
+
+
+def logits_of(network: WeldNetwork, images: Images) -> tuple[Tensor, Tensor]:
+    """What a network says of images as they are: (N, K) float32 logits and (N,) true classes, on the CPU."""
+    device = next(network.parameters()).device
+    loader = torch.utils.data.DataLoader(ValidationSet(images), batch_size=_BATCH)
+    network.eval()
+    with torch.inference_mode():
+        parts = [(network(batch.to(device)).float().cpu(), classes) for batch, classes in loader]
+    logits, classes = (torch.cat(column) for column in zip(*parts, strict=True))
+    return logits, classes
+
+
+def aside_notes(network: WeldNetwork, aside: Images) -> list[str]:
+    """How many of the real photos that did not choose the epoch are right, by class."""
+    if not len(aside):
+        return []
+    logits, classes = logits_of(network, aside)
+    right = (logits.argmax(dim=1) == classes).tolist()
+    labels = [sample.label for sample in aside.samples]
+    hits = Counter(label for label, hit in zip(labels, right, strict=True) if hit)
+    counts = ", ".join(f"{hits[label]} of {count} {label}" for label, count in sorted(Counter(labels).items()))
+    return [f"real validation photos, which did not choose the epoch: right on {counts}"]

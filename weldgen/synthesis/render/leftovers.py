@@ -1,0 +1,67 @@
+"""What welding leaves on sound and unsound welds alike: silica islands, soot, slag along the toes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from weldgen.synthesis.render.bead import Bead, BeadSpec
+from weldgen.synthesis.render.material import Material, paint
+from weldgen.synthesis.render.noise import Rng, coloured, f32, fractal_noise, line_noise, smoothstep, value_noise
+
+
+def leave_residue(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Material:
+    """Add the residues that a bead's specification asks for."""
+    if spec.soot > 0:
+        material = add_soot(material, spec.soot, bead, rng)
+    if spec.silica > 0:
+        material = add_silica(material, spec.silica, bead, rng)
+    if spec.slag > 0:
+        material = add_slag(material, spec.slag, bead, rng)
+    return material
+
+
+def add_silica(material: Material, much: float, bead: Bead, rng: Rng) -> Material:
+    """Silica islands: small glassy brown-grey flakes that floated on the pool, along the middle and near the toes."""
+    shape = bead.radius.shape
+    size_px = max(3.0, 0.085 * bead.width_px)
+    field = fractal_noise(rng, shape, size_px, 0.45, stretch=1.6)
+    drift = np.clip(0.5 * value_noise(rng, shape, 0.9 * bead.width_px), -0.8, 0.8)
+    a = np.abs(bead.across)
+    lanes = np.exp(-((bead.across / np.float32(0.3)) ** 2)) + 0.8 * np.exp(-(((a - 0.72) / np.float32(0.14)) ** 2))
+    least = 3.1 - 1.0 * much
+    island = smoothstep(field + drift + 0.5 * lanes, least, least + 0.30) * bead.cover
+    glass = coloured(np.clip(0.5 + 0.4 * value_noise(rng, shape, 2 * size_px), 0, 1), (0.045, 0.083, 0.105))
+    material = paint(material, 0.85 * island, f32([0.155, 0.112, 0.075]) + glass, 0.20, 0.1)
+    return replace(material, height=material.height + np.float32(0.25 * size_px * 0.3) * island)
+
+
+def add_soot(material: Material, much: float, bead: Bead, rng: Rng) -> Material:
+    """Soot: a dark smut that settles beside the bead, more on the side to which the gas blew, wiped in places."""
+    shape = bead.radius.shape
+    cloud = fractal_noise(rng, shape, 0.6 * bead.width_px, 0.6)
+    fine = fractal_noise(rng, shape, max(3.0, 0.08 * bead.width_px), 0.7)
+    blown = float(rng.uniform(-0.5, 0.5))
+    reach = float(rng.uniform(0.5, 1.1)) * (1 + np.float32(blown) * np.clip(bead.across, -1, 1)) + 0.05
+    gap = float(rng.uniform(0.04, 0.35))  # the arc keeps the metal next to the toe clean
+    beyond = bead.radius - 1
+    cover = smoothstep(beyond - 0.12 * cloud, -0.05 + gap, 0.25 + gap) * np.exp(-np.maximum(beyond - gap, 0) / reach)
+    dust = 0.25 * smoothstep(bead.radius, 0.2, 1.0) * bead.cover
+    cover = np.maximum(cover, dust) * np.clip(0.62 + 0.28 * cloud + 0.12 * fine, 0, 1) * np.float32(much)
+    return paint(material, np.clip(cover, 0, 0.9).astype(np.float32), (0.045, 0.042, 0.040), 0.85, 0.1)
+
+
+def add_slag(material: Material, much: float, bead: Bead, rng: Rng) -> Material:
+    """Slag that the hammer left in the corners: thin dark broken lines along the toes."""
+    shape = bead.radius.shape
+    fine = fractal_noise(rng, shape, max(3.0, 0.12 * bead.width_px), 0.5)
+    for side in (-1.0, 1.0):
+        left = line_noise(rng, shape[1], 0.45 * bead.width_px) + 0.5 * line_noise(rng, shape[1], 0.12 * bead.width_px)
+        here = smoothstep(left.astype(np.float32), 1.3 - 1.3 * much, 2.0 - 1.3 * much)[None]
+        away = (bead.across * np.float32(side) - np.float32(0.98)) / np.float32(0.09)
+        line = smoothstep(1 - np.abs(away) + 0.40 * fine, 0.25, 0.9) * here * smoothstep(-bead.radius, -1.2, -1.1)
+        material = paint(material, 0.85 * line, (0.060, 0.056, 0.050), 0.40, 0.0)
+        thick_px = np.float32(0.012 * bead.width_px) * (1 + 0.4 * fine)
+        material = replace(material, height=material.height + thick_px * line)
+    return material
