@@ -222,7 +222,7 @@ def _epoch(order, epoch):
 
 def test_what_does_not_fit_into_memory_is_mapped_from_a_file(photos, tmp_path):
     dataset = decide_split(Dataset.open(photos), TrainConfig().split, 0)
-    options = {"size_px": 64, "jobs": 2}
+    options = {"frame": (64, 64), "jobs": 2}
     inside, _ = load_images(dataset, dataset.samples, dataset.labels, scratch=(tmp_path, 1.0), **options)
     mapped, _ = load_images(dataset, dataset.samples, dataset.labels, scratch=(tmp_path, 0.0), **options)
     assert isinstance(mapped.framed.base, np.memmap) or isinstance(mapped.framed, np.memmap)

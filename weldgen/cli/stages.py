@@ -102,13 +102,18 @@ def synth(
     n: Annotated[int | None, typer.Option("--n", help="Number of images.")] = None,
     out: Out = None,
     generator: Annotated[str | None, typer.Option(help="auto, sdxl or render.")] = None,
+    annotations: Annotated[str | None, typer.Option(help="Of the defects: masks, yolo or coco.")] = None,
+    shard: Annotated[str | None, typer.Option(help="i/N: only the i-th of N parts, for one of N machines.")] = None,
+    join: Annotated[list[Path] | None, typer.Option(help="Take over another machine's part; may be repeated.")] = None,
 ) -> int:
     """Make synthetic welds.
 
     weldgen synth [DATASET=data/clean] --n 10000 [--out data/synthetic]
     """
     paths, overrides = sort_words(words, ["dataset"])
-    return run_configured("synth", common, paths, overrides, out=out, flags={"n": n, "generator": generator})
+    folders = [str(folder) for folder in join] if join else None
+    flags = {"n": n, "generator": generator, "annotations": annotations, "shard": shard, "join": folders}
+    return run_configured("synth", common, paths, overrides, out=out, flags=flags)
 
 
 @command(app)

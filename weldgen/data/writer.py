@@ -93,7 +93,7 @@ class DatasetWriter:
 
     def add_file(self, sample: Sample, source: Path, key: str, *, link: bool) -> None:
         """Take over a file as it is: as a hard link where `link` and the file system allow it, else as a copy."""
-        self._commit(sample, key, lambda temporary: _link_or_copy(source, temporary, link), sample.id)
+        self._commit(sample, key, lambda temporary: link_or_copy(source, temporary, link), sample.id)
 
     def add_side_file(self, name: str, data: bytes) -> None:
         """Write a file that belongs to an image (a mask, say) before the image itself."""
@@ -157,7 +157,8 @@ class DatasetWriter:
         write_atomic(self.out / METADATA_NAME, "".join(lines))
 
 
-def _link_or_copy(source: Path, target: Path, link: bool) -> None:
+def link_or_copy(source: Path, target: Path, link: bool) -> None:
+    """Put a file under a second name: as a hard link where `link` and the file system allow it, else as a copy."""
     target.unlink(missing_ok=True)
     if link:
         try:

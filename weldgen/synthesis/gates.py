@@ -25,6 +25,8 @@ from weldgen.synthesis.requests import RGB, DefectBox
 Hash = npt.NDArray[np.uint8]  # (32,) packed bits
 
 HASH_BYTES = 32
+# So many images of consecutive numbers are compared with each other; machines that share a run take whole blocks.
+BLOCK = 100
 _HASH_SIDE = 16
 _PICTURE_SIDE = 64
 
@@ -119,5 +121,6 @@ class KnownHashes:
         self._there[index] = True
 
     def nearest(self, index: int, bits: bytes) -> int:
-        """Distance in bits to the nearest image of a lower number; 256 where there is none."""
-        return nearest_bits(np.frombuffer(bits, np.uint8), self._bits[:index][self._there[:index]])
+        """Distance in bits to the nearest image of a lower number in its block; 256 where there is none."""
+        block = slice(index - index % BLOCK, index)
+        return nearest_bits(np.frombuffer(bits, np.uint8), self._bits[block][self._there[block]])

@@ -27,6 +27,7 @@ from weldgen.synthesis.plan import Planned, make_plan
 from weldgen.synthesis.recipes import resolve_recipes
 from weldgen.synthesis.sdxl import SdxlConfig, lora_file, missing_parts
 from weldgen.synthesis.settings import SynthConfig
+from weldgen.synthesis.shards import join, mask_name, own_part
 
 if TYPE_CHECKING:
     from weldgen.synthesis.making import Outcome
@@ -56,6 +57,7 @@ def synth(dataset: Path, out: Path, config: SynthConfig, find_writing: WritingFi
         BackendError: A generator's weights are missing.
         DataError: The dataset cannot be used, or too many images were refused.
     """
+    from weldgen.synthesis.annotations import write_annotations
     from weldgen.synthesis.measuring import measure_quality
     from weldgen.synthesis.reference import know_photos
     from weldgen.synthesis.writing import photos_without_writing
@@ -79,9 +81,12 @@ def synth(dataset: Path, out: Path, config: SynthConfig, find_writing: WritingFi
     plan = make_plan(replace(usable, labels=tuple(recipes)), recipes, config, settings)
     samples, failures, made = _make_all(plan, known, out, config, find_writing)
     seconds = time.monotonic() - started
+    objects = write_annotations(config.annotations, out, samples)
     quality = measure_quality(samples, out, known, config)
     rejected = Counter(reason for sample in samples for reason in sample.extra["rejected"])
     counts = {"images": len(samples), "made": made, "rejected": rejected.total()}
+    if config.annotations in ("yolo", "coco"):
+        counts["annotated objects"] = objects
     details = {
         "generator": name,
         "classes": dict(Counter(sample.label for sample in samples)),
@@ -114,7 +119,9 @@ def auto_generator(*, has_gpu: bool) -> str:
 
 def _not_in_key(config: SynthConfig) -> dict[str, Any]:
     """Settings that change no image, or that the request holds already."""
-    excluded: dict[str, Any] = dict.fromkeys(("n", "jobs", "device", "recipes", "split", "size_px"), True)
+    excluded: dict[str, Any] = dict.fromkeys(
+        ("n", "jobs", "device", "recipes", "split", "size_px", "shard", "join"), True
+    )
     excluded |= {"quality_images": True, "gates": {"attempts", "max_rejected"}}
     excluded["sdxl"] = {"batch_size"} if config.generator == SDXL else True
     excluded["render"] = (
@@ -137,14 +144,19 @@ def _make_all(
         own=GeneratorSettings(config.render, config.sdxl, config.device),
         gates=config.gates,
         suffix=Path(plan[0].file_name).suffix,
-        masks=config.annotations == "masks",
+        masks=config.annotations != "none",
         held_out=known.hashes,
         reference=known.reference,
         find_writing=finder_for_images(config, find_writing),
     )
     identity = known.reference.identity if known.reference else ""
-    valid = _validity(plan, known, out, config)
-    with DatasetWriter(out, valid) as writer, Workers(settings, resolve_jobs(config.jobs)) as workers:
+    valid = _validity(plan, known, config)
+    plan = own_part(plan, config.shard)
+    with (
+        DatasetWriter(out, lambda record: valid(record, out)) as writer,
+        Workers(settings, resolve_jobs(config.jobs)) as workers,
+    ):
+        join(config.join, writer, valid)
         todo = [planned for planned in plan if planned.file_name not in writer.done]
         acceptance = Acceptance(workers, config)
         in_order = iter(plan)
@@ -157,16 +169,16 @@ def _make_all(
                 failures.append(Failure(planned.file_name, outcome.error))
                 continue
             if outcome.mask:
-                writer.add_side_file(f"masks/{Path(planned.file_name).with_suffix('.png').as_posix()}", outcome.mask)
+                writer.add_side_file(mask_name(planned.file_name), outcome.mask)
             writer.add(_sample(planned, outcome, rejected, identity, config), outcome.data, planned.key)
         samples = writer.finish(failures, known.labels)
     return samples, failures, len(todo) - len(failures)
 
 
 def _validity(
-    plan: Sequence[Planned], known: KnownPhotos, out: Path, config: SynthConfig
-) -> Callable[[dict[str, Any]], bool]:
-    """Whether an image of an earlier run, given its metadata line, is what this run would make."""
+    plan: Sequence[Planned], known: KnownPhotos, config: SynthConfig
+) -> Callable[[dict[str, Any], Path], bool]:
+    """Whether an image of an earlier run, given its metadata line and its folder, is what this run would make."""
     import numpy as np
 
     from weldgen.synthesis.accepting import retried
@@ -174,7 +186,7 @@ def _validity(
 
     of_name = {planned.file_name: planned for planned in plan}
 
-    def valid(record: dict[str, Any]) -> bool:
+    def valid(record: dict[str, Any], root: Path) -> bool:
         planned = of_name.get(record["file_name"])
         if planned is None or planned.key != record.get(KEY):
             return False
@@ -182,7 +194,7 @@ def _validity(
         if nearest_bits(bits, known.hashes) <= config.gates.duplicate_bits:  # photos may have joined since
             return False
         request = retried(planned.request, record["attempt"], config.seed)
-        return still_passes(record, request, out / planned.file_name, known.reference)
+        return still_passes(record, request, root / planned.file_name, known.reference)
 
     return valid
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, field_validator
 
 from weldgen.config import StageConfig
 from weldgen.data.split import SplitConfig
@@ -20,8 +22,12 @@ class SynthConfig(StageConfig):
     n: int = Field(1000, ge=1, description="images in all, dealt out evenly over the classes")
     generator: str = Field("auto", description="auto, render or sdxl; auto: sdxl where its weights and a GPU are here")
     size_px: int = Field(512, ge=MIN_SIDE_PX, le=4096, description="long side; shapes are those of the real photos")
-    annotations: str = Field(
-        "none", pattern="^(none|masks)$", description="none, or masks/<class>/*.png of the defects"
+    shard: str = Field(
+        "1/1", pattern=r"^[1-9]\d*/[1-9]\d*$", description="i/N: only the i-th of N parts, for one of N machines"
+    )
+    join: tuple[str, ...] = Field((), description="folders of other machines' parts, which are taken over")
+    annotations: Literal["none", "masks", "yolo", "coco"] = Field(
+        "none", description="of the defects: masks/<class>/*.png, and a dataset for a detector: yolo/ or coco.json"
     )
     recipes: dict[str, str | Recipe] = Field(
         default_factory=dict, description="class -> known recipe or one in full; most class names need none"
@@ -33,3 +39,11 @@ class SynthConfig(StageConfig):
         500, ge=0, description="images on which the result is measured against the photos; 0: not measured"
     )
     split: SplitConfig = SplitConfig()
+
+    @field_validator("shard")
+    @classmethod
+    def _within(cls, shard: str) -> str:
+        number, count = map(int, shard.split("/"))
+        if number > count:
+            raise ValueError(f"there is no part {number} of {count}")
+        return shard
