@@ -14,7 +14,7 @@ from weldgen.synthesis.render.pose import find_bead
 from weldgen.synthesis.render.scene import render_scene
 from weldgen.synthesis.render.shot import look_of, measure, to_lab
 from weldgen.synthesis.render.style import PHOTO, sample_scene
-from weldgen.synthesis.render.transplant import transplant
+from weldgen.synthesis.render.transplant import Others, transplant
 
 SIZE = (288, 160)
 
@@ -109,7 +109,11 @@ def test_defects_are_found_by_what_no_sound_weld_shows():
     assert mask is not None and cv2_pieces(mask) == 3
     assert find_defects(sound, sound)[1] is None
     made = transplant(
-        measure(strip(weld=130, plate=90)[0], 288), 3, [("crack", 0.5)], SIZE, ("porosity", measure(flawed, 288))
+        measure(strip(weld=130, plate=90)[0], 288),
+        3,
+        [("crack", 0.5)],
+        SIZE,
+        Others(donor=measure(flawed, 288), kind="porosity"),
     )
     assert set(made.defect_masks) == {"porosity"}
     where = made.defect_masks["porosity"] > 0
@@ -121,8 +125,43 @@ def test_defects_are_found_by_what_no_sound_weld_shows():
 
 def test_a_donor_without_visible_defects_leaves_the_rendered_ones():
     sound = measure(strip()[0], 288)
-    made = transplant(sound, 3, [("porosity", 0.9)], SIZE, ("unknown", sound))
+    made = transplant(sound, 3, [("porosity", 0.9)], SIZE, Others(donor=sound))
     assert set(made.defect_masks) == {"porosity"}
+
+
+def test_a_sound_weld_covers_the_weld_of_another_photo():
+    plate, weld = measure(strip(plate=30, pores=True)[0], 288), measure(strip(weld=200, plate=120)[0], 288)
+    for seed in range(4):
+        plain, made = (transplant(plate, seed, [], SIZE, others) for others in (Others(), Others(weld=weld)))
+        on_weld = plain.cover > 0
+        assert plain.image[on_weld].min() < 40 and np.median(plain.image[on_weld]) > 90  # it has pores
+        assert made.image[on_weld].min() > 90
+        beside = cv2_dilated(made.cover, 12) == 0
+        assert (made.image[beside] == plain.image[beside]).mean() > 0.9
+        assert np.count_nonzero(made.cover) > 1.1 * np.count_nonzero(plain.cover)
+
+
+def test_a_weld_that_does_not_fit_is_not_laid_over():
+    plate = measure(strip()[0], 288)
+    small = measure(strip()[0][::4, ::4].copy(), 288)  # it would have to be enlarged
+    assert small.pose.outline and transplant(plate, 1, [], SIZE, Others(weld=small)) is None
+    shapeless = measure(np.full((80, 120, 3), 90, np.uint8), 288)
+    assert transplant(plate, 1, [], SIZE, Others(weld=shapeless)) is None
+
+
+def test_pores_that_would_peep_out_beside_the_weld_are_seen():
+    image, _ = strip(plate=90)
+    for x in range(70, 220, 12):
+        image[108:113, x : x + 5] = 5  # beside the outline
+    plate, weld = measure(image, 288), measure(strip(weld=200, plate=120)[0], 288)
+    assert plate.pose.outline
+    assert all(transplant(plate, seed, [], SIZE, Others(weld=weld)) is None for seed in range(3))
+
+
+def cv2_dilated(mask, radius_px: int):
+    import cv2
+
+    return cv2.dilate(mask, np.ones((2 * radius_px + 1,) * 2, np.uint8))
 
 
 def cv2_pieces(mask) -> int:

@@ -135,7 +135,7 @@ def retried(request: Request, attempt: int, seed: int) -> Request:
     again = replace(request, attempt=attempt, seed=derive_seed(seed, "synth", request.index, attempt))
     if attempt < PHOTO_ATTEMPTS:
         return again
-    return replace(again, photo=None, parent="", use="", donor=None, donor_parent="")
+    return replace(again, photo=None, parent="", use="", weld=None, weld_parent="", donor=None, donor_parent="")
 
 
 def counted(reasons: Sequence[str]) -> str:

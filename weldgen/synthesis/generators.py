@@ -19,6 +19,9 @@ class RenderConfig(Config):
     transplant: float = Field(
         0.5, ge=0, le=1, description="share of images that are a real photo of a sound weld with rendered defects in it"
     )
+    graft: float = Field(
+        0.5, ge=0, le=1, description="share of these whose weld is laid over that of another photo, sound or not"
+    )
     real_defects: float = Field(
         0.5, ge=0, le=1, description="share of these whose defects are those of a real photo of the class"
     )

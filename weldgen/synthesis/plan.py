@@ -42,57 +42,87 @@ def make_plan(
     train = photos.select(split="train")
     shapes = [sample.width / sample.height for sample in train] or [_DEFAULT_ASPECT]
     suffix = _suffix(train)
-    own = {label: [sample for sample in train if sample.label == label] for label in photos.labels}
-    sound = [sample for sample in train if sample.label in recipes and not recipes[sample.label].defects]
+    pools = _Pools(train, recipes)
     plan = []
     for index in range(config.n):
         label = photos.labels[index % len(photos.labels)]
-        photo, use = _photo_for(index, index // len(photos.labels), own[label], sound, train, config)
+        use, photo, weld, donor = pools.sources(index, index // len(photos.labels), label, config)
         aspect = photo.width / photo.height if photo else _deal(shapes, config.seed, "shape", index)
         width, height = _size(aspect or _DEFAULT_ASPECT, config.size_px)
-        path, parent = (photos.path(photo), photo.id) if photo else (None, "")
-        donor = _donor_for(index, own[label], config) if use == TRANSPLANT and recipes[label].defects else None
-        given, giver = (photos.path(donor), donor.id) if donor else (None, "")
+        paths = [photos.path(sample) if sample else None for sample in (photo, weld, donor)]
+        ids = [sample.id if sample else "" for sample in (photo, weld, donor)]
         seed = derive_seed(config.seed, "synth", index, 0)
-        request = Request(index, 0, label, seed, width, height, recipes[label], path, parent, use, given, giver)
+        request = Request(
+            index,
+            0,
+            label,
+            seed,
+            width,
+            height,
+            recipes[label],
+            paths[0],
+            ids[0],
+            use,
+            paths[1],
+            ids[1],
+            paths[2],
+            ids[2],
+        )
         recipe = recipes[label].model_dump(mode="json")
-        matters = [settings, index, label, width, height, recipe, parent, giver, use, suffix]
+        matters = [settings, index, label, width, height, recipe, *ids, use, suffix]
         file_name = f"{label}/{config.generator}_{index:06d}{suffix}"
         plan.append(Planned(request, file_name, content_hash(json.dumps(matters, sort_keys=True).encode())))
     return plan
 
 
-def _photo_for(
-    index: int,
-    turn: int,
-    own: Sequence[Sample],
-    sound: Sequence[Sample],
-    train: Sequence[Sample],
-    config: SynthConfig,
-) -> tuple[Sample | None, str]:
-    """The training photo that an image starts from, and what it is for.
+_Sources = tuple[str, Sample | None, Sample | None, Sample | None]
+
+
+class _Pools:
+    """The training photos that images may start from.
 
     Args:
-        index: Number of the image in the run.
-        turn: Its number in its class, so that each class gets the same share of each use.
-        own: Photos of its class.
-        sound: Photos of sound welds.
-        train: All photos.
-        config: Settings.
+        train: All of them.
+        recipes: How each class looks.
     """
-    if config.generator == SDXL:
-        return _deal(own, config.seed, "photo", index), SEED
-    if sound and derive_seed(config.seed, "use", turn) % 1000 < 1000 * config.render.transplant:
-        return _deal(sound, config.seed, "photo", index), TRANSPLANT
-    return (_deal(train, config.seed, "photo", index), PATTERN) if config.render.fit and train else (None, "")
+
+    def __init__(self, train: Sequence[Sample], recipes: Mapping[str, Recipe]) -> None:
+        self._train = train
+        self._own = {label: [sample for sample in train if sample.label == label] for label in recipes}
+        self._sound = [sample for sample in train if sample.label in recipes and not recipes[sample.label].defects]
+        self._recipes = recipes
+
+    def sources(self, index: int, turn: int, label: str, config: SynthConfig) -> _Sources:
+        """What an image's photos are for, the photo that it starts from, a sound weld and a donor of defects.
+
+        Args:
+            index: Number of the image in the run.
+            turn: Its number in its class, so that each class gets the same share of each use.
+            label: Its class.
+            config: Settings.
+        """
+        if config.generator == SDXL:
+            return SEED, self._dealt(self._own[label], "photo", index, config), None, None
+        if not self._sound or not _chance("use", turn, config.render.transplant, config):
+            use = PATTERN if config.render.fit and self._train else ""
+            return use, self._dealt(self._train, "photo", index, config) if use else None, None, None
+        photo: Sample | None = self._dealt(self._sound, "photo", index, config)
+        weld = donor = None
+        if _chance("graft", turn, config.render.graft, config):
+            weld, photo = photo, self._dealt(self._train, "plate", index, config)
+            weld = None if weld is photo else weld
+        if self._recipes[label].defects and _chance("donor", index, config.render.real_defects, config):
+            donor = self._dealt(self._own[label], "giver", index, config)
+        return TRANSPLANT, photo, weld, donor
+
+    def _dealt(self, choices: Sequence[Sample], purpose: str, index: int, config: SynthConfig) -> Sample | None:
+        dealt: Sample | None = _deal(choices, config.seed, purpose, index)
+        return dealt
 
 
-def _donor_for(index: int, own: Sequence[Sample], config: SynthConfig) -> Sample | None:
-    """The training photo whose real defects a transplant takes, or None where they are to be rendered."""
-    if derive_seed(config.seed, "donor", index) % 1000 >= 1000 * config.render.real_defects:
-        return None
-    donor: Sample | None = _deal(own, config.seed, "giver", index)
-    return donor
+def _chance(purpose: str, number: int, share: float, config: SynthConfig) -> bool:
+    """Whether an image is among a share of all, by its number."""
+    return derive_seed(config.seed, purpose, number) % 1000 < 1000 * share
 
 
 def _deal(choices: Sequence[Any], seed: int, purpose: str, index: int) -> Any:

@@ -34,6 +34,8 @@ class Request:
         parent: Its id, or empty.
         use: What the photo is for: `seed` of a diffusion, `transplant` of defects into it, or a `pattern` of colours,
             texture, light and of where the weld lies.
+        weld: Real training photo whose sound weld is laid over that of the photo, or None.
+        weld_parent: Its id, or empty.
         donor: Real training photo whose defects are put into the photo, or None.
         donor_parent: Its id, or empty.
     """
@@ -48,13 +50,15 @@ class Request:
     photo: Path | None = None
     parent: str = ""
     use: str = ""
+    weld: Path | None = None
+    weld_parent: str = ""
     donor: Path | None = None
     donor_parent: str = ""
 
     @property
     def parents(self) -> tuple[str, ...]:
         """Ids of the real photos that are in it."""
-        return tuple(dict.fromkeys(filter(None, (self.parent, self.donor_parent))))
+        return tuple(dict.fromkeys(filter(None, (self.parent, self.weld_parent, self.donor_parent))))
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,12 @@ import numpy.typing as npt
 from weldgen.synthesis.render.defect import Mask
 from weldgen.synthesis.render.noise import Plane, Rng
 from weldgen.synthesis.render.shot import Shot
+from weldgen.synthesis.render.strip import Place, straighten
 
 RGB = npt.NDArray[np.uint8]
-Place = tuple[Plane, Plane, float, float]
 
-# A straightened weld: its width in pixels, and how far beyond its toes the strip goes, in widths from the axis.
+# Width of a straightened weld.
 _WIDTH_PX = 96
-_REACH = 0.75
-_LONGEST_PX = 2400
 # Defects lie within so much of the half width; the toes themselves are dark on sound welds too.
 _WITHIN = 0.92
 # Surroundings that a defect is darker than, as a share of the weld's width.
@@ -42,7 +40,7 @@ def compose(picture: RGB, place: Place, sound: Shot, donor: Shot, rng: Rng) -> t
 
     Args:
         picture: (H, W, 3) uint8 RGB.
-        place: Middle of the weld in the picture, (2,), unit vector along it, (2,), its width and its length in pixels.
+        place: Where the weld lies in the picture.
         sound: The photo that the picture shows.
         donor: A photo of a weld with defects.
         rng: Where along the weld, and whether mirrored.
@@ -81,9 +79,9 @@ def compose(picture: RGB, place: Place, sound: Shot, donor: Shot, rng: Rng) -> t
 
 def find_defects(donor: Shot, sound: Shot) -> tuple[RGB, Mask | None]:
     """The straightened weld of a photo, (144, L, 3), and what in it no sound weld shows, (144, L), or None."""
-    strip = straighten(donor)
+    strip = straighten(donor, _WIDTH_PX)
     dark, inside = _darkness(strip)
-    sound_dark, sound_inside = _darkness(straighten(sound))
+    sound_dark, sound_inside = _darkness(straighten(sound, _WIDTH_PX))
     limit = max(_LEAST_DARK, _MORE * float(np.quantile(sound_dark[sound_inside], _SOUND_QUANTILE)))
     mask = np.where((dark > _EDGE * limit) & inside, 255, 0).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
@@ -99,26 +97,6 @@ def find_defects(donor: Shot, sound: Shot) -> tuple[RGB, Mask | None]:
     return strip, mask if _LEAST_SHARE < share < _MOST_SHARE else None
 
 
-def straighten(shot: Shot) -> RGB:
-    """A photo's weld, level and 96 pixels wide, with a little plate on both sides, (144, L, 3) uint8 RGB."""
-    pose = shot.pose
-    level = np.ascontiguousarray(np.swapaxes(shot.pixels, 0, 1)) if pose.upright else shot.pixels
-    tall, long = level.shape[:2]
-    unit = min(tall, long)
-    scale = pose.width * unit / _WIDTH_PX  # photo pixels for one of the strip
-    angle = np.deg2rad(pose.angle_deg)
-    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    length_px = int(min(_LONGEST_PX, max(_WIDTH_PX, (pose.end - pose.start) * unit / np.cos(angle) / scale)))
-    middle_x = 0.5 * (pose.start + pose.end)
-    middle = np.array([long / 2 + middle_x * unit, tall / 2 + (pose.offset + np.tan(angle) * middle_x) * unit])
-    half = np.array([0.5 * length_px, _REACH * _WIDTH_PX])
-    matrix = np.column_stack([along * scale, across * scale, middle - scale * (along * half[0] + across * half[1])])
-    source = level if scale < 1.5 else cv2.GaussianBlur(level, (0, 0), 0.35 * scale)
-    size = (length_px, round(2 * _REACH * _WIDTH_PX))
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(source, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-
-
 def _darkness(strip: RGB) -> tuple[Plane, npt.NDArray[np.bool_]]:
     """How much darker each pixel is than what is around it, and which pixels are looked at."""
     light = cv2.cvtColor(strip, cv2.COLOR_RGB2LAB)[:, :, 0]
@@ -131,12 +109,12 @@ def _darkness(strip: RGB) -> tuple[Plane, npt.NDArray[np.bool_]]:
 
 def _onto(mask: Mask, place: Place, rng: Rng) -> Plane:
     """The (2, 3) matrix from the strip to the picture; the defects lie as far along as they fit."""
-    middle, along, width_px, length_px = place
+    along = place.along
     across = np.array([-along[1], along[0]])
-    scale = width_px / _WIDTH_PX
+    scale = place.width_px / _WIDTH_PX
     columns = np.flatnonzero(mask.any(axis=0))
     first, last = float(columns[0]) * scale, float(columns[-1] + 1) * scale
-    room = length_px - (last - first)
+    room = place.length_px - (last - first)
     start = float(rng.uniform(0, room)) if room > 0 else 0.5 * room
-    shift = middle + along * (start - 0.5 * length_px - first) - across * (scale * mask.shape[0] / 2)
+    shift = place.middle + along * (start - 0.5 * place.length_px - first) - across * (scale * mask.shape[0] / 2)
     return np.column_stack([along * scale, across * scale, shift])

@@ -16,7 +16,7 @@ from weldgen.synthesis.render.noise import stream
 from weldgen.synthesis.render.scene import Render, render_scene
 from weldgen.synthesis.render.shot import Shot, measure
 from weldgen.synthesis.render.style import SYNTHETIC, SceneStyle, sample_scene
-from weldgen.synthesis.render.transplant import transplant
+from weldgen.synthesis.render.transplant import Others, transplant
 from weldgen.synthesis.requests import TRANSPLANT, UNKNOWN, Generated, Request
 
 # Photos are kept at this many times the size of what is made of them.
@@ -49,12 +49,22 @@ class RenderGenerator:
         wanted = draw_defects(request.recipe, stream(request.seed, "recipe"))
         shot = _shot(request.photo, max(size)) if request.photo else None
         if shot is not None and request.use == TRANSPLANT:
-            kinds = list(request.recipe.defects)
-            kind = kinds[0] if len(kinds) == 1 else UNKNOWN
-            donor = (kind, _shot(request.donor, max(size))) if request.donor else None
-            made = transplant(shot, request.seed, wanted, size, donor, self._style)
-            return self._liken(made, shot, request.seed)
+            weld = _shot(request.weld, max(size)) if request.weld else None
+            made = self._transplant(request, shot, weld, wanted)
+            if made is None and weld is not None:  # the two welds do not fit: the sound one stays on its own plate
+                shot, made = weld, self._transplant(request, weld, None, wanted)
+            if made is not None:
+                return self._liken(made, shot, request.seed)
         return self._render(request, wanted, shot)
+
+    def _transplant(
+        self, request: Request, shot: Shot, weld: Shot | None, wanted: Sequence[tuple[str, float]]
+    ) -> Render | None:
+        size = (request.width, request.height)
+        kinds = list(request.recipe.defects)
+        donor = _shot(request.donor, max(size)) if request.donor else None
+        others = Others(weld, donor, kinds[0] if len(kinds) == 1 else UNKNOWN)
+        return transplant(shot, request.seed, wanted, size, others, self._style)
 
     def _render(self, request: Request, wanted: Sequence[tuple[str, float]], shot: Shot | None) -> Generated:
         sides = sorted((request.width, request.height))

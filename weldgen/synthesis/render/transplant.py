@@ -17,13 +17,15 @@ import numpy.typing as npt
 from weldgen.synthesis.render.defect import DefectSpec, Mask
 from weldgen.synthesis.render.defects import IRREGULAR
 from weldgen.synthesis.render.donor import compose
+from weldgen.synthesis.render.graft import graft
 from weldgen.synthesis.render.likeness import light_from
 from weldgen.synthesis.render.material import Canvas
 from weldgen.synthesis.render.noise import Plane, Rng, line_noise, stream
 from weldgen.synthesis.render.scene import Render, boxes_of, radiance_of, union_by_kind
 from weldgen.synthesis.render.shot import Shot
+from weldgen.synthesis.render.strip import Place
 from weldgen.synthesis.render.style import SYNTHETIC, SceneStyle, WeldScene, sample_scene
-from weldgen.synthesis.requests import DefectBox
+from weldgen.synthesis.requests import UNKNOWN, DefectBox
 
 RGB = npt.NDArray[np.uint8]
 
@@ -36,6 +38,22 @@ _MOST_ZOOM = 1.35
 _MOST_TURN_DEG = 5.0
 # Share of the bead's area that real defects of full severity take.
 _GROSS = 0.12
+
+
+@dataclass(frozen=True)
+class Others:
+    """What is taken over from other photos.
+
+    Attributes:
+        weld: Photo of a sound weld, which is laid over the weld of the first photo; None: that one is sound.
+        donor: Photo of a weld with defects, which are put in instead of rendered ones, where they can be told from
+            sound metal.
+        kind: Kind of these defects.
+    """
+
+    weld: Shot | None = None
+    donor: Shot | None = None
+    kind: str = UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -64,31 +82,39 @@ def transplant(
     seed: int,
     defects: Sequence[tuple[str, float]],
     size: tuple[int, int],
-    donor: tuple[str, Shot] | None = None,
+    others: Others = Others(),
     style: SceneStyle = SYNTHETIC,
-) -> Render:
+) -> Render | None:
     """A photo with defects, seen anew: mirrored, cut, turned a little, in other light.
 
     Args:
-        shot: Photo of a sound weld.
+        shot: Photo of a sound weld, or of any weld where another one is laid over it.
         seed: Another seed, another view and other defects.
         defects: Kind and severity of each; empty for a sound weld.
         size: Width and height of the result in pixels; the photo is cut to its shape.
-        donor: Kind of defect and photo of a weld with it; its own defects are taken over instead, where they can be
-            told from sound metal.
+        others: Other photos of which something is taken over.
         style: Ranges from which the light is drawn.
+
+    Returns:
+        The picture; None where the weld that was to be laid over this one does not fit.
     """
     rng = stream(seed, "transplant")
     upright = shot.pose.upright
     view = _see(shot, size[::-1] if upright else size, rng)
+    if others.weld is not None:
+        laid = graft(view.picture, _place(view), others.weld, view.light, stream(seed, "graft"))
+        if laid is None:
+            return None
+        view = _covered(view, *laid)
     scene = _scene(seed, defects, view, style)
-    found = _from_donor(shot, donor[1], view, seed) if donor is not None and defects else None
-    if donor is None or found is None:
+    sound, donor = others.weld or shot, others.donor
+    found = _from_donor(sound, donor, view, seed) if donor is not None and defects else None
+    if found is None:
         picture, masks = _with_defects(view, scene)
         names = scene.defects
     else:
         picture, mask = found
-        masks, names = [mask], (DefectSpec(donor[0], _severity(mask, view), "real", 1, 0.0, 0.0),)
+        masks, names = [mask], (DefectSpec(others.kind, _severity(mask, view), "real", 1, 0.0, 0.0),)
     image = _photograph(picture, rng)
     cover = _cover(view)
     if upright:
@@ -229,12 +255,20 @@ def _bent(view: _View, picture: Plane, severity: float, rng: Rng) -> tuple[Plane
 
 def _from_donor(shot: Shot, donor: Shot, view: _View, seed: int) -> tuple[Plane, Mask] | None:
     """The picture with the real defects of another photo; None where none can be told from sound metal."""
-    middle = view.to_picture @ np.array([np.mean(view.reach), view.canvas.height / 2, 1.0])
-    along = view.to_picture[:, 0]
-    place = (middle, along, view.width_px, view.reach[1] - view.reach[0])
     picture = np.asarray(np.clip(view.picture * 255 + 0.5, 0, 255), np.uint8)
-    found = compose(picture, place, shot, donor, stream(seed, "donor"))
+    found = compose(picture, _place(view), shot, donor, stream(seed, "donor"))
     return None if found is None else (found[0].astype(np.float32) / 255, found[1])
+
+
+def _place(view: _View) -> Place:
+    middle = view.to_picture @ np.array([np.mean(view.reach), view.canvas.height / 2, 1.0])
+    return Place(middle, view.to_picture[:, 0], view.width_px, view.reach[1] - view.reach[0])
+
+
+def _covered(view: _View, picture: Plane, place: Place) -> _View:
+    """The view with another picture, whose weld is another."""
+    middle, half = 0.5 * (view.reach[0] + view.reach[1]), 0.5 * place.length_px
+    return replace(view, picture=picture, width_px=place.width_px, reach=(middle - half, middle + half))
 
 
 def _severity(mask: Mask, view: _View) -> float:
