@@ -57,6 +57,14 @@ def test_too_few_synthetic_images_keep_the_share_equal_and_are_said(class_folder
     assert "class 'bad' has only 4" in summary.notes[0]
 
 
+def test_a_cap_holds_for_each_class(class_folder, tmp_path, make_metal):
+    synthetic = make_synthetic(tmp_path / "synthetic", make_metal, 12)
+    for use_all in (True, False):
+        mix(class_folder, synthetic, tmp_path / str(use_all), MixConfig(use_all=use_all, most_synthetic=5))
+        mixed = Dataset.open(tmp_path / str(use_all))
+        assert [len(mixed.select(origin="synthetic", label=label)) for label in ("good", "bad")] == [5, 5]
+
+
 def test_use_all_keeps_everything_and_weighs_the_real_photos(class_folder, tmp_path, make_metal):
     synthetic = make_synthetic(tmp_path / "synthetic", make_metal, 30)
     mix(class_folder, synthetic, tmp_path / "mixed", MixConfig(use_all=True))

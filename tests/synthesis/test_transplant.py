@@ -123,6 +123,17 @@ def test_defects_are_found_by_what_no_sound_weld_shows():
     assert made.image[where].mean() < 0.7 * made.image[around].mean()
 
 
+def test_marked_defects_are_taken_as_they_are():
+    image, _ = strip()
+    flaws = np.zeros(image.shape[:2], np.uint8)
+    flaws[74:86, 100:124] = 255  # nothing is to be seen there
+    donor, sound = measure(image, 288, flaws), measure(strip(weld=130, plate=90)[0], 288)
+    made = transplant(sound, 3, [("crack", 0.5)], SIZE, Others(donor=donor, kind="crack"))
+    assert 0.7 < np.count_nonzero(made.defect_masks["crack"]) / np.count_nonzero(flaws) < 2.2
+    none = measure(image, 288, np.zeros_like(flaws))
+    assert find_defects(none, sound)[1] is None
+
+
 def test_a_donor_without_visible_defects_leaves_the_rendered_ones():
     sound = measure(strip()[0], 288)
     made = transplant(sound, 3, [("porosity", 0.9)], SIZE, Others(donor=sound))

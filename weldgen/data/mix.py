@@ -36,6 +36,7 @@ class MixConfig(StageConfig):
         description="keep all synthetic images; training then draws real photos more often; "
         f"auto: where a class has fewer than {_FEW_PHOTOS} real training photos",
     )
+    most_synthetic: int = Field(0, ge=0, description="synthetic training images of a class, at most; 0: any number")
     link: bool = Field(True, description="hard links instead of copies where the file system allows it")
     split: SplitConfig = SplitConfig()
 
@@ -100,7 +101,8 @@ def choose(photos: Dataset, made: Dataset, config: MixConfig) -> tuple[list[Samp
     reals = {label: len(photos.select(label=label, split="train")) for label in photos.labels}
     if config.real_ratio >= 1:
         return [], dict.fromkeys(reals, 1.0), []
-    supply = {label: _dealt(made.select(label=label, split="train"), config.seed) for label in photos.labels}
+    most = config.most_synthetic or None
+    supply = {label: _dealt(made.select(label=label, split="train"), config.seed)[:most] for label in photos.labels}
     used = {label: n for label, n in reals.items() if n or supply[label]}
     few = min(used.values(), default=0) < _FEW_PHOTOS
     if config.use_all is True or (config.use_all == "auto" and few and all(supply[label] for label in used)):

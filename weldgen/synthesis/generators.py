@@ -25,6 +25,9 @@ class RenderConfig(Config):
     real_defects: float = Field(
         0.5, ge=0, le=1, description="share of these whose defects are those of a real photo of the class"
     )
+    defect_masks: str = Field(
+        "", description="folder of masks of the defects in training photos, <class>/<name>.png; empty: they are found"
+    )
     fit: float = Field(
         0.8, ge=0, le=1, description="how far the others take after the training photos: colours, texture, pose, light"
     )

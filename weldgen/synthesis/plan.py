@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from weldgen.data.dataset import Dataset, Sample
-from weldgen.runtime import content_hash, derive_seed
+from weldgen.errors import ConfigError
+from weldgen.runtime import content_hash, derive_seed, file_hash
 from weldgen.synthesis.generators import SDXL
 from weldgen.synthesis.recipes import Recipe
 from weldgen.synthesis.requests import PATTERN, SEED, TRANSPLANT, Request
@@ -42,34 +44,34 @@ def make_plan(
     train = photos.select(split="train")
     shapes = [sample.width / sample.height for sample in train] or [_DEFAULT_ASPECT]
     suffix = _suffix(train)
-    pools = _Pools(train, recipes)
+    masks = _masks(train, config.render.defect_masks)
+    pools = _Pools(train, recipes, masks)
     plan = []
     for index in range(config.n):
         label = photos.labels[index % len(photos.labels)]
         use, photo, weld, donor = pools.sources(index, index // len(photos.labels), label, config)
         aspect = photo.width / photo.height if photo else _deal(shapes, config.seed, "shape", index)
         width, height = _size(aspect or _DEFAULT_ASPECT, config.size_px)
-        paths = [photos.path(sample) if sample else None for sample in (photo, weld, donor)]
-        ids = [sample.id if sample else "" for sample in (photo, weld, donor)]
-        seed = derive_seed(config.seed, "synth", index, 0)
         request = Request(
-            index,
-            0,
-            label,
-            seed,
-            width,
-            height,
-            recipes[label],
-            paths[0],
-            ids[0],
-            use,
-            paths[1],
-            ids[1],
-            paths[2],
-            ids[2],
+            index=index,
+            attempt=0,
+            label=label,
+            seed=derive_seed(config.seed, "synth", index, 0),
+            width=width,
+            height=height,
+            recipe=recipes[label],
+            photo=photos.path(photo) if photo else None,
+            parent=photo.id if photo else "",
+            use=use,
+            weld=photos.path(weld) if weld else None,
+            weld_parent=weld.id if weld else "",
+            donor=photos.path(donor) if donor else None,
+            donor_parent=donor.id if donor else "",
+            donor_mask=masks.get(donor.id) if donor else None,
         )
-        recipe = recipes[label].model_dump(mode="json")
-        matters = [settings, index, label, width, height, recipe, *ids, use, suffix]
+        matters = [settings, index, label, width, height, recipes[label].model_dump(mode="json"), use, suffix]
+        matters += [request.parent, request.weld_parent, request.donor_parent]
+        matters += [file_hash(request.donor_mask)] if request.donor_mask else []
         file_name = f"{label}/{config.generator}_{index:06d}{suffix}"
         plan.append(Planned(request, file_name, content_hash(json.dumps(matters, sort_keys=True).encode())))
     return plan
@@ -84,10 +86,12 @@ class _Pools:
     Args:
         train: All of them.
         recipes: How each class looks.
+        masks: Ids of photos -> masks of their defects; where there are some, only these photos give defects.
     """
 
-    def __init__(self, train: Sequence[Sample], recipes: Mapping[str, Recipe]) -> None:
+    def __init__(self, train: Sequence[Sample], recipes: Mapping[str, Recipe], masks: Mapping[str, Path]) -> None:
         self._train = train
+        self._donors = [sample for sample in train if sample.id in masks] or train
         self._own = {label: [sample for sample in train if sample.label == label] for label in recipes}
         self._sound = [sample for sample in train if sample.label in recipes and not recipes[sample.label].defects]
         self._recipes = recipes
@@ -112,12 +116,34 @@ class _Pools:
             weld, photo = photo, self._dealt(self._train, "plate", index, config)
             weld = None if weld is photo else weld
         if self._recipes[label].defects and _chance("donor", index, config.render.real_defects, config):
-            donor = self._dealt(self._own[label], "giver", index, config)
+            own = [sample for sample in self._donors if sample.label == label]
+            donor = self._dealt(own, "giver", index, config)
         return TRANSPLANT, photo, weld, donor
 
     def _dealt(self, choices: Sequence[Sample], purpose: str, index: int, config: SynthConfig) -> Sample | None:
         dealt: Sample | None = _deal(choices, config.seed, purpose, index)
         return dealt
+
+
+def _masks(train: Sequence[Sample], folder: str) -> dict[str, Path]:
+    """Id of a photo -> the mask of its defects.
+
+    Raises:
+        ConfigError: The folder has no mask of any training photo.
+    """
+    if not folder:
+        return {}
+    named = {
+        sample.id: Path(folder) / sample.label / Path(sample.file_name).with_suffix(".png").name for sample in train
+    }
+    found = {identity: path for identity, path in named.items() if path.is_file()}
+    if not found:
+        example = next(iter(named.values()), Path(folder))
+        raise ConfigError(
+            f"render.defect_masks={folder} holds no mask of a training photo; expected files such as {example}",
+            "draw masks, white on the defects, of the size of the photos",
+        )
+    return found
 
 
 def _chance(purpose: str, number: int, share: float, config: SynthConfig) -> bool:

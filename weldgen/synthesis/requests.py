@@ -38,6 +38,7 @@ class Request:
         weld_parent: Its id, or empty.
         donor: Real training photo whose defects are put into the photo, or None.
         donor_parent: Its id, or empty.
+        donor_mask: Mask of its defects, or None where they are to be found.
     """
 
     index: int
@@ -54,6 +55,7 @@ class Request:
     weld_parent: str = ""
     donor: Path | None = None
     donor_parent: str = ""
+    donor_mask: Path | None = None
 
     @property
     def parents(self) -> tuple[str, ...]:

@@ -52,8 +52,8 @@ def misshape(bead: BeadSpec, spec: DefectSpec) -> BeadSpec:
     much = 0.35 + 0.65 * spec.severity
     return replace(
         bead,
-        wander=bead.wander + 0.13 * much,
-        width_variation=bead.width_variation + 0.22 * much,
+        wander=bead.wander + 0.09 * much,
+        width_variation=bead.width_variation + 0.16 * much,
         edge_roughness=bead.edge_roughness + 0.05 * much,
         hump=bead.hump + 0.45 * much,
         ripple_jitter=bead.ripple_jitter * (1 + 0.6 * much),

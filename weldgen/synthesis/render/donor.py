@@ -78,10 +78,16 @@ def compose(picture: RGB, place: Place, sound: Shot, donor: Shot, rng: Rng) -> t
 
 
 def find_defects(donor: Shot, sound: Shot) -> tuple[RGB, Mask | None]:
-    """The straightened weld of a photo, (144, L, 3), and what in it no sound weld shows, (144, L), or None."""
-    strip = straighten(donor, _WIDTH_PX)
+    """The straightened weld of a photo, (144, L, 3), and its defects, (144, L), or None.
+
+    They are those of the photo's own mask where it has one, else what no sound weld shows.
+    """
+    strip = straighten(donor.pixels, donor.pose, _WIDTH_PX)
+    if donor.flaws is not None:
+        given = straighten(donor.flaws, donor.pose, _WIDTH_PX)
+        return strip, np.where(given > 127, 255, 0).astype(np.uint8) if np.count_nonzero(given > 127) else None
     dark, inside = _darkness(strip)
-    sound_dark, sound_inside = _darkness(straighten(sound, _WIDTH_PX))
+    sound_dark, sound_inside = _darkness(straighten(sound.pixels, sound.pose, _WIDTH_PX))
     limit = max(_LEAST_DARK, _MORE * float(np.quantile(sound_dark[sound_inside], _SOUND_QUANTILE)))
     mask = np.where((dark > _EDGE * limit) & inside, 255, 0).astype(np.uint8)
     mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))

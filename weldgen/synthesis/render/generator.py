@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from weldgen.data.images import read_rgb
+from weldgen.errors import DataError
 from weldgen.synthesis.recipes import draw_defects
 from weldgen.synthesis.render.likeness import match_photo, pose_like, varied
 from weldgen.synthesis.render.noise import stream
@@ -62,7 +63,7 @@ class RenderGenerator:
     ) -> Render | None:
         size = (request.width, request.height)
         kinds = list(request.recipe.defects)
-        donor = _shot(request.donor, max(size)) if request.donor else None
+        donor = _shot(request.donor, max(size), request.donor_mask) if request.donor else None
         others = Others(weld, donor, kinds[0] if len(kinds) == 1 else UNKNOWN)
         return transplant(shot, request.seed, wanted, size, others, self._style)
 
@@ -87,11 +88,20 @@ def _generated(made: Render) -> Generated:
 
 
 @lru_cache(_KEPT_PHOTOS)
-def _shot(path: Path, long_px: int) -> Shot:
+def _shot(path: Path, long_px: int, mask: Path | None = None) -> Shot:
     """A photo at little more than the size that is needed, and its measures."""
     photo = read_rgb(path)
+    flaws = read_rgb(mask)[:, :, 0] if mask else None
+    if flaws is not None and flaws.shape != photo.shape[:2]:
+        raise DataError(
+            f"{mask} has {flaws.shape[1]} x {flaws.shape[0]} pixels, its photo {path.name} "
+            f"{photo.shape[1]} x {photo.shape[0]}",
+            "draw the mask on the photo itself",
+        )
     scale = _KEPT_SCALE * long_px / max(photo.shape[:2])
     if scale < 1:
         size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
         photo = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return measure(photo, long_px)
+    if flaws is not None:
+        flaws = np.asarray(cv2.resize(flaws, photo.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    return measure(photo, long_px, flaws)

@@ -42,7 +42,7 @@ def graft(picture: Plane, place: Place, weld: Shot, light: float, rng: Rng) -> t
     own_px = weld.pose.width * min(weld.pixels.shape[:2])
     if not weld.pose.outline or _OVER * place.width_px > _MOST_ENLARGED * own_px:
         return None
-    strip = straighten(weld, _WIDTH_PX)
+    strip = straighten(weld.pixels, weld.pose, _WIDTH_PX)
     across = _OVER * place.width_px / _WIDTH_PX
     wanted_px = (place.length_px + 2 * _PAST_END * place.width_px) / across
     if wanted_px > _MOST_STRETCH * strip.shape[1]:

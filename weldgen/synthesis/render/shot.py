@@ -12,6 +12,7 @@ from weldgen.synthesis.render.noise import Plane
 from weldgen.synthesis.render.pose import BeadPose, find_bead
 
 RGB = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.uint8]
 
 # Upper ends of the octaves of detail, Gaussian sigmas in pixels of a picture of the size that is wanted.
 OCTAVES_PX = (1.0, 2.0, 4.0, 8.0)
@@ -47,6 +48,7 @@ class Shot:
         bead: Look of the weld.
         light: How much brighter the flank above the weld's axis is than the one below, -1 to 1, in the transposed
             photo where the weld is upright.
+        flaws: (H, W) uint8, 255 on the weld's defects, where somebody marked them.
     """
 
     pixels: RGB
@@ -54,10 +56,17 @@ class Shot:
     plate: Look
     bead: Look
     light: float
+    flaws: Mask | None = None
 
 
-def measure(photo: RGB, long_px: int) -> Shot:
-    """Measure a photo, (H, W, 3) uint8 RGB, as pictures of a long side of `long_px` are to resemble it."""
+def measure(photo: RGB, long_px: int, flaws: Mask | None = None) -> Shot:
+    """Measure a photo, (H, W, 3) uint8 RGB, as pictures of a long side of `long_px` are to resemble it.
+
+    Args:
+        photo: The photo.
+        long_px: Long side of what is made.
+        flaws: (H, W) uint8, 255 on its defects, where they are known.
+    """
     pose = find_bead(photo)
     level = np.ascontiguousarray(np.swapaxes(photo, 0, 1) if pose.upright else photo)
     scale = long_px / max(level.shape[:2])
@@ -68,7 +77,7 @@ def measure(photo: RGB, long_px: int) -> Shot:
     cover = cv2.resize(pose.cover, size, interpolation=cv2.INTER_LINEAR) > 127
     lab = to_lab(seen)
     bead, plate = look_of(lab, inner(cover)), look_of(lab, inner(~cover))
-    return Shot(photo, pose, plate, bead, _light(lab[:, :, 0], pose))
+    return Shot(photo, pose, plate, bead, _light(lab[:, :, 0], pose), flaws)
 
 
 def to_lab(image: RGB) -> Plane:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.synthesis.render.noise import Plane
-from weldgen.synthesis.render.shot import Shot
+from weldgen.synthesis.render.pose import BeadPose
 
 RGB = npt.NDArray[np.uint8]
 
@@ -35,10 +35,18 @@ class Place:
     length_px: float
 
 
-def straighten(shot: Shot, width_px: int) -> RGB:
-    """A photo's weld, level and `width_px` wide, with a little plate on both sides, (1.5 width_px, L, 3) uint8 RGB."""
-    pose = shot.pose
-    level = np.ascontiguousarray(np.swapaxes(shot.pixels, 0, 1)) if pose.upright else shot.pixels
+def straighten(pixels: RGB, pose: BeadPose, width_px: int) -> RGB:
+    """A photo's weld, level and `width_px` wide, with a little plate on both sides.
+
+    Args:
+        pixels: (H, W, 3) or (H, W) uint8: the photo, or a mask of it.
+        pose: Where its weld lies.
+        width_px: Width of the weld in the strip.
+
+    Returns:
+        (1.5 width_px, L, 3) or (1.5 width_px, L) uint8.
+    """
+    level = np.ascontiguousarray(np.swapaxes(pixels, 0, 1)) if pose.upright else pixels
     tall, long = level.shape[:2]
     unit = min(tall, long)
     scale = pose.width * unit / width_px  # photo pixels for one of the strip
