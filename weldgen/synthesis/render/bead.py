@@ -57,6 +57,7 @@ class BeadSpec:
         silica: 0 none to 1 many glassy islands on the bead.
         soot: 0 none to 1 a heavy dark smut beside the bead.
         slag: 0 none to 1 much slag left along the toes.
+        bloom: 0 none to 1 much flash rust on the bead.
     """
 
     kind: str
@@ -83,6 +84,7 @@ class BeadSpec:
     silica: float = 0.0
     soot: float = 0.0
     slag: float = 0.0
+    bloom: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -113,12 +113,13 @@ def _sample_heat(rng: Rng, kind: str, heat: str) -> HeatSpec:
 
 
 def _sample_residue(rng: Rng, kind: str, heat: str) -> dict[str, float]:
-    """Silica, soot and slag; on what is welded decides, never how well."""
-    silica, soot, slag = (float(rng.uniform(0.2, 1.0)) for _ in range(3))
-    has_silica, has_soot, has_slag = rng.random(3)
+    """Silica, soot, slag and rust; on what is welded decides, never how well."""
+    silica, soot, slag, bloom = (float(rng.uniform(0.2, 1.0)) for _ in range(4))
+    has_silica, has_soot, has_slag, has_bloom = rng.random(4)
     dirty = {"mig": 0.85, "tig": 0.25}.get(kind, 0.0) if heat == "clean" else 0.12 if kind == "mig" else 0.0
     return {
         "silica": silica if kind == "mig" and heat not in ("clean", "zinc") and has_silica < 0.4 else 0.0,
         "soot": soot * (0.9 if heat == "clean" else 0.4) if has_soot < dirty else 0.0,
         "slag": slag if kind == "stick" and has_slag < 0.8 else 0.0,
+        "bloom": bloom if heat in ("mild", "scale") and has_bloom < 0.3 else 0.0,
     }

@@ -1,4 +1,4 @@
-"""What welding leaves on sound and unsound welds alike: silica islands, soot, slag along the toes."""
+"""What is on sound and unsound welds alike: silica islands, soot, slag along the toes, a bloom of rust."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ def leave_residue(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> M
         material = add_soot(material, spec.soot, bead, rng)
     if spec.silica > 0:
         material = add_silica(material, spec.silica, bead, rng)
+    if spec.bloom > 0:
+        material = add_bloom(material, spec.bloom, bead, rng)
     if spec.slag > 0:
         material = add_slag(material, spec.slag, bead, rng)
     return material
@@ -50,6 +52,20 @@ def add_soot(material: Material, much: float, bead: Bead, rng: Rng) -> Material:
     dust = 0.25 * smoothstep(bead.radius, 0.2, 1.0) * bead.cover
     cover = np.maximum(cover, dust) * np.clip(0.62 + 0.28 * cloud + 0.12 * fine, 0, 1) * np.float32(much)
     return paint(material, np.clip(cover, 0, 0.9).astype(np.float32), (0.045, 0.042, 0.040), 0.85, 0.1)
+
+
+def add_bloom(material: Material, much: float, bead: Bead, rng: Rng) -> Material:
+    """Flash rust: brown to orange patches with dark rims where drops of water stood on the bright metal."""
+    shape = bead.radius.shape
+    broad = fractal_noise(rng, shape, 0.42 * bead.width_px, 0.55, stretch=1.5)
+    fine = fractal_noise(rng, shape, max(2.0, 0.06 * bead.width_px), 0.6)
+    field = broad + 0.12 * fine + 0.35 * line_noise(rng, shape[1], 1.5 * bead.width_px).astype(np.float32)[None]
+    least = 2.2 - 1.2 * much
+    patch = smoothstep(field, least, least + 0.22) * bead.cover
+    rim = np.exp(-(((field - np.float32(least)) / np.float32(0.10)) ** 2)) * bead.cover
+    rust = coloured(np.clip(0.5 + 0.3 * fine, 0, 1), (0.20, 0.085, 0.020))
+    material = paint(material, 0.80 * patch, f32([0.17, 0.080, 0.030]) + rust, 0.75, 0.10)
+    return paint(material, 0.45 * rim, (0.055, 0.036, 0.026), 0.7, 0.2)
 
 
 def add_slag(material: Material, much: float, bead: Bead, rng: Rng) -> Material:

@@ -34,6 +34,8 @@ _GAMMA = 2.2
 _QUOTIENT = (0.06, 3.5)
 # Reach of a defect's shadow and shine beyond its mask, as a share of the bead's width.
 _REACH = 0.12
+# Share of the photos on which silica, soot and rust appear that were not there; of every class alike.
+_SOILED = 0.5
 _MOST_ZOOM = 1.35
 _MOST_TURN_DEG = 5.0
 # Share of the bead's area that real defects of full severity take.
@@ -189,6 +191,10 @@ def _scene(seed: int, defects: Sequence[tuple[str, float]], view: _View, style: 
         scene.bead, start=(first - canvas.width / 2) / unit_px, end=(max(last, first + 1) - canvas.width / 2) / unit_px,
         offset=0.0, width=view.width_px / unit_px, wander=0.01, crater=0.1,
     )  # fmt: skip
+    rng = stream(seed, "leftovers")
+    soiled = rng.random() < _SOILED
+    silica, soot, bloom = (float(much) for much in soiled * rng.uniform(0.1, 0.9, 3) * (rng.random(3) < 0.5))
+    bead = replace(bead, slag=0.0, silica=silica, soot=0.4 * soot, bloom=bloom)
     light = light_from(scene.light, view.light, stream(seed, "photo light")) if view.light else scene.light
     return replace(scene, bead=bead, light=light, surface=replace(scene.surface, plate=None))
 
@@ -201,14 +207,16 @@ def _with_defects(view: _View, scene: WeldScene) -> tuple[Plane, list[Mask]]:
     for defect in scene.defects:
         if defect.kind == IRREGULAR:
             picture, masks[defect] = _bent(view, picture, defect.severity, stream(scene.seed, "bend"))
-    if drawn:
-        sound, _, _ = radiance_of(replace(scene, defects=()), canvas)
-        flawed, found, _ = radiance_of(replace(scene, defects=drawn), canvas)
+    bare = replace(scene.bead, silica=0.0, soot=0.0, bloom=0.0)
+    if drawn or bare != scene.bead:
+        sound, _, cover = radiance_of(replace(scene, defects=(), bead=bare), canvas)
+        changed, found, _ = radiance_of(replace(scene, defects=drawn), canvas)
         masks |= {defect: _onto(view, mask) for defect, mask in zip(drawn, found, strict=True)}
         floor = np.float32(0.05 * float(sound.mean()))
-        quotient = np.clip((flawed + floor) / (sound + floor), *_QUOTIENT)
+        quotient = np.clip((changed + floor) / (sound + floor), *_QUOTIENT)
         reach_px = max(2.0, _REACH * view.width_px)
-        away_px = cv2.distanceTransform((np.maximum.reduce(found) == 0).astype(np.uint8), cv2.DIST_L2, 5)
+        near = np.maximum.reduce([np.zeros_like(cover), *found, *([cover] if bare != scene.bead else [])])
+        away_px = cv2.distanceTransform((near == 0).astype(np.uint8), cv2.DIST_L2, 5)
         weight = np.clip(2 - away_px / np.float32(reach_px), 0, 1)[:, :, None]
         change = cv2.warpAffine(
             (weight * (quotient - 1)).astype(np.float32), view.to_picture, picture.shape[1::-1], flags=cv2.INTER_LINEAR
