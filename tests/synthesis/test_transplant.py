@@ -251,4 +251,4 @@ def test_a_rendering_takes_over_the_detail_of_a_photo():
         soft = cv2.GaussianBlur(photo, (0, 0), sigma_px) if sigma_px else photo
         image = match_photo(made.image, made.cover, none, measure(soft, 288), 1.0)
         details.append(look_of(to_lab(image), made.cover == 0).octaves[0])
-    assert details[0] < 0.75 * details[1]
+    assert details[0] < 0.85 * details[1]
