@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_m
 from weldgen.classifier.module import ClassifierModule, Plan
 from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze
 from weldgen.classifier.pretraining import PretrainSettings
+from weldgen.classifier.result import Result, details_of, draw_weights, seen_by
 from weldgen.classifier.settings import TrainConfig, TrainingSettings
 from weldgen.classifier.watch import watchers
 from weldgen.errors import BackendError
@@ -34,21 +34,6 @@ from weldgen.runtime import cpu_count, derive_seed, log, resolve_jobs
 _MAX_WORKERS = 8
 _ADAPT_BATCHES = 12
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a run found.
-
-    Attributes:
-        notes: Sentences for the user.
-        weights: Third-party weights in the model.
-        details: For the receipt.
-    """
-
-    notes: tuple[str, ...]
-    weights: tuple[Mapping[str, str], ...]
-    details: Mapping[str, Any]
 
 
 def fit(
@@ -71,7 +56,7 @@ def fit(
     learning = freeze(backbone.model, config.model.freeze_stages)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), config.model, len(labels))
     judges = choose_judges(training, validation)
-    weights = _draw_weights(training)
+    weights = draw_weights(training)
     plan = plan_run(images_an_epoch(weights), config, device, pretrained=bool(backbone.weights))
     module = ClassifierModule(
         network.to(memory_format=torch.channels_last), config.training, plan, _class_weights(training, weights, config)
@@ -107,7 +92,7 @@ def fit(
         trained_on=by_origin(training.samples),
         validated_on=by_origin(judges.images.samples),
         warnings=(judges.warning,) if judges.warning else (),
-        seen=_seen(training, validation),
+        seen=seen_by(training, validation),
         licences=licences(training.samples, backbone.weights),
         validation={name: value for name, value in record.items() if name.startswith("val_")},
     )
@@ -141,11 +126,6 @@ def choose_precision(wanted: str, device: str) -> str:
     if device == "cpu" and torch.cpu._is_amx_tile_supported():
         return "bf16"
     return "fp32"
-
-
-def _draw_weights(training: Images) -> list[float]:
-    """How often each image is drawn: what `mix` wrote, else all the same."""
-    return [float(sample.extra.get("weight", 1.0)) for sample in training.samples]
 
 
 def _class_weights(training: Images, weights: Sequence[float], config: TrainConfig) -> torch.Tensor:
@@ -218,13 +198,6 @@ def _temperature(network: WeldNetwork, judges: Judges) -> tuple[float, int]:
     return fit_temperature(*logits_of(network, judges.images)), len(judges.images)
 
 
-def _seen(training: Images, validation: Images) -> dict[str, list[str]]:
-    return {
-        split: sorted(sample.id for sample in images.samples if sample.origin == "real")
-        for split, images in (("train", training), ("val", validation))
-    }
-
-
 def length_notes(epochs: int, asked: TrainingSettings | PretrainSettings) -> list[str]:
     """Sentences on a run that has other epochs than were asked for."""
     if epochs > asked.epochs:
@@ -262,23 +235,14 @@ def _notes(
 
 def _details(card: ModelCard, keeper: Keeper, plan: Plan, precision: str, learning: float) -> dict[str, Any]:
     seconds = sum(record["seconds"] for record in keeper.history)
-    return {
-        "classes": list(card.classes),
-        "trained_on": {label: dict(row) for label, row in card.trained_on.items()},
-        "validated_on": {label: dict(row) for label, row in card.validated_on.items()},
-        "warnings": list(card.warnings),
-        "backbone": card.backbone,
+    return details_of(card) | {
+        "method": "finetune",
         "learning_share": round(learning, 4),
-        "frame": list(card.frame),
         "precision": precision,
         "epochs": len(keeper.history),
         "steps": keeper.history[-1]["step"],
         "steps_per_epoch": plan.steps_per_epoch,
         "best_epoch": keeper.best_epoch,
-        "validation": dict(card.validation),
-        "temperature": card.temperature,
-        "temperature_fitted_on": card.temperature_fitted_on,
-        "licences": dict(card.licences),
         "training_seconds": round(seconds, 1),
     }
 

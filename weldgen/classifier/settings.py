@@ -48,6 +48,11 @@ class ModelSettings(Config):
 class TrainingSettings(Config):
     """How it learns."""
 
+    method: Literal["auto", "finetune", "linear"] = Field(
+        "auto",
+        description="finetune: the backbone learns too; linear: a linear classifier on its features; "
+        "auto: linear where a class has too few real photos to spare one for validation",
+    )
     epochs: int = Field(40, ge=1, description="passes over the training images")
     min_steps: int = Field(150, ge=0, description="few images: more epochs, until so many optimisation steps are made")
     cpu_max_steps: int = Field(

@@ -46,6 +46,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         OutputError: The folder holds files that weldgen did not make, or cannot be written.
     """
     from weldgen.classifier.folder import MODEL
+    from weldgen.classifier.linear import fit_linear
     from weldgen.classifier.loader import load_images
     from weldgen.classifier.run import fit
 
@@ -72,7 +73,8 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         failures = [*opened.failures, *failures]
         training, validation = images.subset("train"), images.subset("val")
         notes = [*folder.notes, *check_images(training, validation, opened.labels)]
-        result = fit(training, validation, opened.labels, out=out, device=device, config=config)
+        train_with = fit_linear if _is_linear(opened, config) else fit
+        result = train_with(training, validation, opened.labels, out=out, device=device, config=config)
         if failures:
             write_atomic(out / FAILURES_NAME, failures_text(failures))
         summary = Summary(
@@ -88,6 +90,12 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         write_receipt(out, key, config, inputs, summary)
         folder.finish()
     return summary
+
+
+def _is_linear(dataset: Dataset, config: TrainConfig) -> bool:
+    """Whether the backbone stays as it is."""
+    method = config.training.method
+    return method == "linear" or (method == "auto" and bool(synthetic_validation_warning(dataset.samples)))
 
 
 def _frame(dataset: Dataset, config: TrainConfig) -> tuple[int, int]:

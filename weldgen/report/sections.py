@@ -77,7 +77,6 @@ def mix_section(out: Path, receipt: Receipt) -> Section:
 
 def train_section(out: Path, receipt: Receipt) -> Section:
     """Curves of the run and what it was trained on."""
-    history = json.loads((out / "history.json").read_text(encoding="utf-8"))
     details = receipt["details"]
     none = {"real": 0, "synthetic": 0}
     rows = [
@@ -85,11 +84,17 @@ def train_section(out: Path, receipt: Receipt) -> Section:
         for label, row in details["trained_on"].items()
     ]
     judges = "synthetic validation images" if details["warnings"] else "validation photos"
-    text = [
-        f"Backbone {details['backbone']}, {details['frame'][1]} x {details['frame'][0]} px, {details['epochs']} epochs "
-        f"in {details['training_seconds']:.0f} s; epoch {details['best_epoch']} was kept."
-    ]
-    curves = [figure(curves_figure(history, details["best_epoch"], judges), f"Loss and balanced accuracy on {judges}")]
+    start, curves = f"Backbone {details['backbone']}, {details['frame'][1]} x {details['frame'][0]} px", []
+    if details["method"] == "linear":
+        text = [f"{start}, as it was; a linear classifier on its features, in {details['training_seconds']:.0f} s."]
+    else:
+        history = json.loads((out / "history.json").read_text(encoding="utf-8"))
+        text = [
+            f"{start}, {details['epochs']} epochs in {details['training_seconds']:.0f} s; "
+            f"epoch {details['best_epoch']} was kept."
+        ]
+        chart = curves_figure(history, details["best_epoch"], judges)
+        curves = [figure(chart, f"Loss and balanced accuracy on {judges}")]
     head = ("Class", "Real photos", "Synthetic images", "Real photos that choose the epoch", "Synthetic ones")
     warnings = _warnings(details["warnings"]) + _failed(out, receipt)
     return Section("Training", text, warnings, [Table(head, rows)], curves)
