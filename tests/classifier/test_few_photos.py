@@ -59,8 +59,16 @@ def test_synthetic_images_calibrate_nothing(three):
     assert any("20 real validation photos" in note for note in three[1].notes)
 
 
-def test_an_epoch_has_the_length_of_a_small_set(three):
-    assert three[1].details["steps_per_epoch"] == 5  # not 17: three of the 135 images are a quarter of the draws
+def test_the_backbone_stays_as_it_is_unless_asked(three, tiny_config):
+    root, summary = three
+    assert summary.details["method"] == "linear"
+    assert any("3 real photos, each left out in turn" in note for note in summary.notes)
+    settings = {"epochs": 2, "method": "finetune"}
+    trained = train(root / "mixed", root / "finetuned", tiny_config(training=settings))
+    # not 17: three of the 135 images are a quarter of the draws
+    assert trained.details["steps_per_epoch"] == 5
+    page = write_stage_report("train", root / "finetuned").read_text()
+    assert "synthetic validation images" in page
 
 
 def test_the_reports_carry_the_warning(three):

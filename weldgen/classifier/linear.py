@@ -21,6 +21,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from weldgen.classifier.backbones import create_backbone
+from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
 from weldgen.classifier.loader import Images, ValidationSet
 from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
@@ -88,6 +89,7 @@ def fit_linear(
     said = [*backbone.notes, first + " (training.method=finetune trains them)", *notes]
     if validation_record:
         said.append(f"balanced accuracy {validation_record['val_balanced_accuracy']:.1%} on the {judges.name}")
+    said.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} real validation photos")
     seconds = round(time.monotonic() - started, 1)
     details = details_of(card) | {
         "method": "linear", "learning_share": 0.0, "epochs": 0, "best_epoch": 0, "steps": 0,

@@ -1,0 +1,108 @@
+"""The linear classifier on fixed features, and the border that real photos set."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from weldgen.classifier.backbones import create_backbone
+from weldgen.classifier.linear import _balanced, _fit, _install, _Linear, _shift
+from weldgen.classifier.loader import Images
+from weldgen.classifier.model_file import load_card, load_model
+from weldgen.classifier.network import WeldNetwork
+from weldgen.classifier.settings import ModelSettings
+from weldgen.classifier.train import train
+from weldgen.data.dataset import Sample
+
+
+def images(rows):
+    """Samples of (label, origin, parents), without pixels."""
+    samples = tuple(
+        Sample(f"{label}/{index}.png", f"id{index}", str(label), "train", origin, parents)
+        for index, (label, origin, parents) in enumerate(rows)
+    )
+    return Images(samples, np.zeros((len(rows), 3, 1, 1), np.uint8), np.array([row[0] for row in rows]))
+
+
+def shifted_photos(reals, children=()):
+    """Synthetic images of two classes at 0 and 4, real photos at other places, children of the first at 30."""
+    rng = np.random.default_rng(0)
+    rows = [(label, "synthetic", ()) for label in (0, 1) for _ in range(40)]
+    places = [4.0 * label for label, _, _ in rows]
+    first = f"id{len(rows)}"
+    rows += [(label, "real", ()) for label, _ in reals]
+    places += [place for _, place in reals]
+    rows += [(label, "synthetic", (first,)) for label in children]
+    places += [30.0 for _ in children]
+    features = np.column_stack([places, np.zeros(len(places))]) + rng.normal(0, 0.4, (len(places), 2))
+    return features, images(rows)
+
+
+def test_the_border_lies_between_real_photos():
+    features, training = shifted_photos([(0, 3.0), (1, 7.0), (1, 7.4)])
+    weights = np.ones(len(training))
+    synthetic = np.array([sample.origin == "synthetic" for sample in training.samples])
+    plain = _fit(features, training.targets, weights, synthetic, 2)
+    shift, notes = _shift(features, training, weights, 2)
+    unseen = np.array([[3.0, 0.0], [7.2, 0.0]])
+    assert plain.logits(unseen).argmax(axis=1).tolist() == [1, 1]
+    assert (plain.logits(unseen) + shift).argmax(axis=1).tolist() == [0, 1]
+    assert "3 real photos" in notes[0] and shift.sum() == pytest.approx(0)
+
+
+def test_images_made_from_a_photo_do_not_judge_it():
+    features, training = shifted_photos([(0, 3.0), (1, 7.0)])
+    with_children, more = shifted_photos([(0, 3.0), (1, 7.0)], children=[1] * 40)
+    one, _ = _shift(features, training, np.ones(len(training)), 2)
+    other, _ = _shift(with_children, more, np.ones(len(more)), 2)
+    # the children lie far off on the other class's side and would move the border of the photo they come from
+    assert np.sign(one[0]) == np.sign(other[0]) == 1
+
+
+def test_without_a_real_photo_of_a_class_the_border_stays():
+    features, training = shifted_photos([(0, 3.0), (0, 2.0)])
+    shift, notes = _shift(features, training, np.ones(len(training)), 2)
+    assert not shift.any() and notes == []
+
+
+def test_balanced_borders_by_hand():
+    # margins of the two classes' photos are 1 and 5: the border moves by 2, so that both are 3
+    shift = _balanced(np.array([[0.5, -0.5], [-2.5, 2.5]]))
+    assert shift.tolist() == pytest.approx([1.0, -1.0])
+    assert _balanced(np.diag([2.0, 2.0, 2.0])).tolist() == pytest.approx([0, 0, 0])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_rare_classes_count_as_much(classes):
+    rng = np.random.default_rng(1)
+    counts = [200, 6, 6][:classes]
+    targets = np.repeat(np.arange(classes), counts)
+    centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])[targets]
+    features = centres + rng.normal(0, 0.7, (len(targets), 2))
+    fitted = _fit(features, targets, np.ones(len(targets)), np.ones(len(targets), bool), classes)
+    assert fitted.logits(np.array([[1.6, -0.1]])).argmax() == 1
+    assert (fitted.logits(features).argmax(axis=1) == targets).mean() > 0.9
+
+
+def test_the_network_gives_the_same_logits():
+    backbone = create_backbone("test_efficientnet", "none", (64, 64))
+    settings = ModelSettings(head="softmax", embedding_size=backbone.features)
+    network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, 3).eval()
+    rng = np.random.default_rng(2)
+    linear = _Linear(rng.normal(size=(3, backbone.features)), rng.normal(size=3))
+    _install(network, linear)
+    pixels = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        features = network.backbone((pixels.float() - network.mean) / network.std).numpy().astype(np.float64)
+        assert np.allclose(network(pixels).numpy(), linear.logits(features), atol=1e-3)
+
+
+def test_it_can_be_asked_for_and_its_model_is_like_any_other(class_folder, tmp_path, tiny_config):
+    summary = train(class_folder, tmp_path / "model", tiny_config(training={"method": "linear"}))
+    network, card = load_model(tmp_path / "model")
+    assert summary.details["method"] == "linear" and card.settings["head"] == "softmax"
+    assert not card.warnings and card.validated_on["good"]["real"] > 0
+    assert load_card(tmp_path / "model").validation["val_balanced_accuracy"] >= 0.5
+    assert network(torch.zeros((1, 3, *card.frame))).shape == (1, 2)
+    assert train(class_folder, tmp_path / "model", tiny_config(training={"method": "linear"})).skipped
