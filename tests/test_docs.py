@@ -71,6 +71,8 @@ def project(tmp_path, monkeypatch):
     (tmp_path / "big-lama.pt").write_bytes(b"lama")
     monkeypatch.setattr("weldgen.demo.PHOTOS", {"good": 4, "bad": 3})
     monkeypatch.setattr("weldgen.demo.SIZE_PX", (160, 112))
+    for module in ("gates", "shards"):  # so that eight images are enough for two machines
+        monkeypatch.setattr(f"weldgen.synthesis.{module}.BLOCK", 4)
     return tmp_path
 
 

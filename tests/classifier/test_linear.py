@@ -87,7 +87,7 @@ def test_rare_classes_count_as_much(classes):
 
 def test_the_network_gives_the_same_logits():
     backbone = create_backbone("test_efficientnet", "none", (64, 64))
-    settings = ModelSettings(head="softmax", embedding_size=backbone.features)
+    settings = ModelSettings(head="unit_softmax", embedding_size=backbone.features)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, 3).eval()
     rng = np.random.default_rng(2)
     linear = _Linear(rng.normal(size=(3, backbone.features)), rng.normal(size=3))
@@ -95,13 +95,14 @@ def test_the_network_gives_the_same_logits():
     pixels = torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8)
     with torch.inference_mode():
         features = network.backbone((pixels.float() - network.mean) / network.std).numpy().astype(np.float64)
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
         assert np.allclose(network(pixels).numpy(), linear.logits(features), atol=1e-3)
 
 
 def test_it_can_be_asked_for_and_its_model_is_like_any_other(class_folder, tmp_path, tiny_config):
     summary = train(class_folder, tmp_path / "model", tiny_config(training={"method": "linear"}))
     network, card = load_model(tmp_path / "model")
-    assert summary.details["method"] == "linear" and card.settings["head"] == "softmax"
+    assert summary.details["method"] == "linear" and card.settings["head"] == "unit_softmax"
     assert not card.warnings and card.validated_on["good"]["real"] > 0
     assert load_card(tmp_path / "model").validation["val_balanced_accuracy"] >= 0.5
     assert network(torch.zeros((1, 3, *card.frame))).shape == (1, 2)

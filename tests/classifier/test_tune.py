@@ -113,7 +113,7 @@ def test_a_space_is_given_by_words_and_files(tmp_path, monkeypatch):
         ("train.model.drop_rate=0..2", "less than 1"),
         ("train.model.head=arcface..softmax", "takes a setting that is a number"),
         ("train.model.head=arcface", "at least two values"),
-        ("train.model.head=arcface,hard", "'arcface' or 'softmax'"),
+        ("train.model.head=arcface,hard", "'arcface', 'softmax' or 'unit_softmax'"),
         ("mix.split.test=0.1,0.2", "cannot be compared"),
         ("nowhere.yaml", "cannot be read"),
     ],

@@ -62,10 +62,12 @@ class SoftmaxHead(nn.Module):
     Args:
         features: Length of an embedding.
         classes: Number of classes.
+        unit: Whether embeddings are scaled to length 1 first.
     """
 
-    def __init__(self, features: int, classes: int) -> None:
+    def __init__(self, features: int, classes: int, *, unit: bool = False) -> None:
         super().__init__()
+        self.unit = unit
         self.linear = nn.Linear(features, classes)
         nn.init.normal_(self.linear.weight, std=1 / math.sqrt(features))
         nn.init.zeros_(self.linear.bias)
@@ -73,7 +75,8 @@ class SoftmaxHead(nn.Module):
     def forward(self, embeddings: Tensor, targets: Tensor | None = None) -> Tensor:
         """Logits, (B, K) float32, of (B, E) embeddings; targets change nothing."""
         with torch.autocast(embeddings.device.type, enabled=False):
-            logits: Tensor = self.linear(embeddings.float())
+            own = F.normalize(embeddings.float()) if self.unit else embeddings.float()
+            logits: Tensor = self.linear(own)
             return logits
 
 
@@ -85,4 +88,12 @@ def _softmax(settings: ModelSettings, classes: int) -> nn.Module:
     return SoftmaxHead(settings.embedding_size, classes)
 
 
-HEADS: dict[str, Callable[[ModelSettings, int], nn.Module]] = {"arcface": _arcface, "softmax": _softmax}
+def _unit_softmax(settings: ModelSettings, classes: int) -> nn.Module:
+    return SoftmaxHead(settings.embedding_size, classes, unit=True)
+
+
+HEADS: dict[str, Callable[[ModelSettings, int], nn.Module]] = {
+    "arcface": _arcface,
+    "softmax": _softmax,
+    "unit_softmax": _unit_softmax,
+}

@@ -38,7 +38,7 @@ _BATCH = 16
 # Inverse strength of the weights' decay, for a mean loss: strong, for there are more features than images.
 _STRENGTH = 0.9
 # Least deviation of a feature, which a dead one would not have.
-_LEAST_DEVIATION = 1e-3
+_LEAST_DEVIATION = 1e-4
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def fit_linear(
     """Fit the classifier and write the model; see `weldgen.classifier.run.fit`."""
     started = time.monotonic()
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame)
-    settings = config.model.model_copy(update={"head": "softmax", "embedding_size": backbone.features})
+    settings = config.model.model_copy(update={"head": "unit_softmax", "embedding_size": backbone.features})
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
     judges = choose_judges(training, validation)
     features = _features(network.to(device), training)
@@ -100,14 +100,15 @@ def fit_linear(
 
 @torch.inference_mode()
 def _features(network: WeldNetwork, images: Images) -> Floats:
-    """(N, F) features of the backbone."""
+    """(N, F) features of the backbone, each row of length 1, as the head sees them."""
     device = network.mean.device
     network.eval()
     parts = []
     for batch, _ in DataLoader(ValidationSet(images), batch_size=_BATCH):
         pixels = (batch.to(device).float() - network.mean) / network.std
         parts.append(network.backbone(pixels.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
-    return np.concatenate(parts).astype(np.float64)
+    rows = np.concatenate(parts).astype(np.float64)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def _fit(features: Floats, targets: npt.NDArray[np.int64], weights: Floats, rows: Flags, classes: int) -> _Linear:

@@ -40,7 +40,9 @@ class ModelSettings(Config):
     )
     embedding_size: int = Field(512, ge=8, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
-    head: Literal["arcface", "softmax"] = Field("arcface", description="arcface or softmax")
+    head: Literal["arcface", "softmax", "unit_softmax"] = Field(
+        "arcface", description="arcface, softmax, or unit_softmax: softmax of embeddings scaled to length 1"
+    )
     scale: float = Field(30.0, gt=0, description="arcface: factor of the cosines")
     margin: float = Field(0.5, ge=0, lt=1.5, description="arcface: angular margin in radians")
 
