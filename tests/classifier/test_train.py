@@ -233,6 +233,13 @@ def test_what_does_not_fit_into_memory_is_mapped_from_a_file(photos, tmp_path):
     assert (parts[1].framed[0] == inside.framed[inside.samples.index(parts[1].samples[0])]).all()
 
 
+def test_a_model_in_another_format_is_refused(trained, tmp_path):
+    card = json.loads((trained[0] / "model.json").read_text()) | {"format": 1}
+    (tmp_path / "model.json").write_text(json.dumps(card))
+    with pytest.raises(DataError, match="another format"):
+        load_model(tmp_path)
+
+
 def test_the_saved_model_is_the_best_checkpoint(trained):
     network, _ = load_model(trained[0])
     best = torch.load(trained[0] / "best.ckpt", weights_only=True)["state_dict"]

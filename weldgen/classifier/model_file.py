@@ -20,7 +20,7 @@ from weldgen.errors import DataError
 from weldgen.runtime import output_errors, temporary_for, write_atomic
 
 WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def load_card(model: Path) -> ModelCard:
         model: Its folder, or a file in it.
 
     Raises:
-        DataError: There is no model, or one of a newer weldgen.
+        DataError: There is no model, or one in the format of another weldgen.
     """
     folder = model if model.is_dir() else model.parent
     path = folder / CARD_NAME
@@ -94,7 +94,10 @@ def load_card(model: Path) -> ModelCard:
         raise DataError(f"{folder} holds no trained model{unfinished}; expected {path}", "weldgen train")
     content = json.loads(path.read_text())
     if content.pop("format") != _FORMAT:
-        raise DataError(f"{path} was written by weldgen {content.get('weldgen')}", "update weldgen")
+        raise DataError(
+            f"{path} was written by another weldgen ({content.get('weldgen')}), in another format",
+            "train again, or use the weldgen that wrote it",
+        )
     lists = {key: tuple(content[key]) for key in ("classes", "frame", "mean", "std")}
     return ModelCard(**{**content, **lists})
 
