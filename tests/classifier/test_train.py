@@ -127,14 +127,14 @@ def test_a_users_file_is_not_overwritten(photos, tmp_path, tiny_config):
 
 def test_without_validation_photos_the_last_epoch_counts(tmp_path, make_photos, tiny_config):
     photos = make_photos(tmp_path / "photos", {"bad": 2, "good": 2})
-    summary = train(photos, tmp_path / "model", tiny_config())
+    summary = train(photos, tmp_path / "model", tiny_config(training={"method": "finetune"}))
     assert summary.details["best_epoch"] == 3
     assert any("no validation photo" in note for note in summary.notes)
 
 
 def test_a_class_without_validation_photo_and_a_batch_larger_than_the_dataset(tmp_path, make_photos, tiny_config):
     photos = make_photos(tmp_path / "photos", {"bad": 2, "good": 8})
-    summary = train(photos, tmp_path / "model", tiny_config(training={"batch_size": 64}))
+    summary = train(photos, tmp_path / "model", tiny_config(training={"batch_size": 64, "method": "finetune"}))
     assert any("no validation photo of bad" in note for note in summary.notes)
     assert summary.details["steps_per_epoch"] == 1
 

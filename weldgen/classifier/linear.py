@@ -29,7 +29,7 @@ from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.result import Result, details_of, draw_weights, seen_by
 from weldgen.classifier.settings import TrainConfig
 from weldgen.data.sample import Sample
-from weldgen.runtime import log
+from weldgen.runtime import derive_seed, log
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -58,6 +58,7 @@ def fit_linear(
 ) -> Result:
     """Fit the classifier and write the model; see `weldgen.classifier.run.fit`."""
     started = time.monotonic()
+    torch.manual_seed(derive_seed(config.seed, "weights"))
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame)
     settings = config.model.model_copy(update={"head": "unit_softmax", "embedding_size": backbone.features})
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))

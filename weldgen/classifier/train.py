@@ -17,6 +17,7 @@ from weldgen.classifier.local_weights import auto_backbone, check_unseen
 from weldgen.classifier.local_weights import pin_config as resolve_config
 from weldgen.classifier.settings import TrainConfig
 from weldgen.data.dataset import Dataset, failures_text
+from weldgen.data.sample import scarce_classes
 from weldgen.data.scarce import synthetic_validation_warning
 from weldgen.data.split import decide_split, require_labels
 from weldgen.errors import DataError
@@ -95,7 +96,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
 def _is_linear(dataset: Dataset, config: TrainConfig) -> bool:
     """Whether the backbone stays as it is."""
     method = config.training.method
-    return method == "linear" or (method == "auto" and bool(synthetic_validation_warning(dataset.samples)))
+    return method == "linear" or (method == "auto" and bool(scarce_classes(dataset.samples)))
 
 
 def _frame(dataset: Dataset, config: TrainConfig) -> tuple[int, int]:
