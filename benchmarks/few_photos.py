@@ -1,7 +1,8 @@
 """Accuracy on photos that were not used, from very few: with synthetic images and without.
 
 Two cases, each with several draws of the photos that train: `three` (one sound weld, two bad ones) and `cold` (sound
-welds only, the folder of bad ones empty; two sound ones are kept to measure with). Each is what a user types: init,
+welds only, the folder of bad ones empty; the sound ones are kept to measure with in turn, one a draw). The split takes
+one sound weld of four for validation and one for the test, so two of four train. Each is what a user types: init,
 clean, synth, train, export, predict, with the same seed and settings; `three` is also trained without synthetic images,
 a cold start cannot be. It loses when synthetic images do not help.
 
@@ -29,7 +30,6 @@ from weldgen.synthesis.render.photos import render_photo
 
 GOOD, BAD = "good", "bad"
 CLASSES = (GOOD, BAD)
-KEPT = 2  # sound welds that a cold start is measured with
 STAND_INS = {GOOD: 7, BAD: 8}
 QUICK = ("data.image_size=160", "training.min_steps=40", "training.cpu_max_steps=60")
 
@@ -66,7 +66,8 @@ def draw(photos: dict[str, list[Path]], case: str, number: int) -> dict[str, lis
     chance = random.Random(number)
     if case == "three":
         return {GOOD: [chance.choice(photos[GOOD])], BAD: chance.sample(photos[BAD], 2)}
-    return {GOOD: chance.sample(photos[GOOD], len(photos[GOOD]) - KEPT), BAD: []}
+    kept = photos[GOOD][number % len(photos[GOOD])]
+    return {GOOD: [path for path in photos[GOOD] if path != kept], BAD: []}
 
 
 def measure(project: Path, photos: dict[str, list[Path]], training: dict[str, list[Path]], words: list[str]) -> Answers:

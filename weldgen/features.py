@@ -8,7 +8,7 @@ is in, on the number of jobs, or on where a run was resumed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,12 @@ class FeatureExtractor:
             (N, 1280) float32, each row of length 1.
         """
         rows = [self._network(letterbox(image)[None])[0][0] for image in images]
-        return unit_rows(np.array(rows, np.float32).reshape(-1, FEATURES))
+        return unit_rows(feature_rows(rows))
+
+
+def feature_rows(rows: Sequence[npt.NDArray[Any]]) -> Floats:
+    """(N, 1280) float32 of N rows; N may be 0."""
+    return np.array(rows, np.float32).reshape(-1, FEATURES)
 
 
 def unit_rows(rows: npt.NDArray[Any]) -> Floats:

@@ -94,7 +94,7 @@ def test_a_cold_start_counts_the_real_photos_of_the_other_class_aside(tmp_path, 
     summary = train(mixed, tmp_path / "model", tiny_config(training={"epochs": 2}))
     card = load_card(tmp_path / "model")
     assert card.validated_on == {label: {"real": 0, "synthetic": 6} for label in ("bad", "good")}
-    assert any("which did not choose the epoch: right on" in n and n.endswith("of 1 good") for n in summary.notes)
+    assert any("which chose nothing: right on" in n and n.endswith("of 1 good") for n in summary.notes)
     assert any("class bad (no real photos) is synthetic" in record.message for record in caplog.records)
     measured = evaluate(tmp_path / "model", mixed, tmp_path / "evaluation", CPU)
     assert measured.counts["photos"] == 1

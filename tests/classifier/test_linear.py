@@ -51,6 +51,14 @@ def test_the_border_lies_between_real_photos():
     assert "3 real photos" in notes[0] and shift.sum() == pytest.approx(0)
 
 
+def test_of_many_photos_some_are_left_out_in_turn(monkeypatch):
+    features, training = shifted_photos([(label, 3.0 + 4 * label) for label in (0, 1) for _ in range(30)])
+    fits = []
+    monkeypatch.setattr("weldgen.classifier.linear._fit", lambda *job: fits.append(job) or _fit(*job))
+    _, notes = _shift(features, training, np.ones(len(training)), 2)
+    assert len(fits) == 40 and "40 real photos" in notes[0]
+
+
 def test_images_made_from_a_photo_do_not_judge_it():
     features, training = shifted_photos([(0, 3.0), (1, 7.0)])
     with_children, more = shifted_photos([(0, 3.0), (1, 7.0)], children=[1] * 40)

@@ -24,7 +24,7 @@ def write_metadata(root, samples):
 
 
 def sample(name, split="train", **more):
-    return Sample(f"{split}/good/{name}.png", more.pop("id", name), "good", split, **more)
+    return Sample(f"{split}/good/{name}.png", more.pop("id", name), "good", split, **{"width": 8, "height": 6, **more})
 
 
 def test_a_plain_folder_is_a_dataset(class_folder):
@@ -97,7 +97,7 @@ MARKED = {"origin": "synthetic", "extra": {"synthetic_validation": True}}
 
 
 def of(label, name, split="train", **more):
-    return Sample(f"{split}/{label}/{name}.png", f"{label}-{name}", label, split, **more)
+    return Sample(f"{split}/{label}/{name}.png", f"{label}-{name}", label, split, width=8, height=6, **more)
 
 
 @pytest.mark.parametrize("parents", [(), ("bad-0",)])
@@ -137,6 +137,19 @@ def test_a_missing_file_is_named(tmp_path):
     (root / "train/good/a.png").unlink()
     with pytest.raises(DataError, match=r"train/good/a\.png"):
         Dataset.open(root)
+
+
+def test_lines_without_a_size_get_that_of_the_file(tmp_path):
+    root = write_metadata(tmp_path / "set", [sample("a")])
+    for name in ("b", "c"):
+        line = {"file_name": f"train/good/{name}.png", "id": name, "label": "good", "split": "train"}
+        with (root / "metadata.jsonl").open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+    Image.new("RGB", (30, 20)).save(root / "train/good/b.png")
+    (root / "train/good/c.png").write_bytes(b"no image")
+    opened = Dataset.open(root)
+    assert [(s.width, s.height) for s in opened.samples] == [(8, 6), (30, 20)]
+    assert [failure.file for failure in opened.failures] == ["train/good/c.png"]
 
 
 def test_an_empty_folder_says_what_is_expected(tmp_path):

@@ -16,7 +16,7 @@ def accept(record):
 
 
 def add(writer, name, data=None, key="k"):
-    writer.add(Sample(f"good/{name}.png", "", "good"), data or name.encode(), key)
+    writer.add(Sample(f"good/{name}.png", "", "good", width=4, height=4), data or name.encode(), key)
 
 
 def test_an_interrupted_run_keeps_what_is_whole(tmp_path):

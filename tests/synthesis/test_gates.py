@@ -140,6 +140,13 @@ def test_a_view_whose_photo_is_near_to_a_validation_photo_passes(reference: Refe
     assert Judge(twin).judge(_brighter(_picture(0)), request).reason == NEAR_HELD_OUT
 
 
+def test_a_view_is_compared_with_each_photo_that_is_in_it(reference: Reference, photos: Path) -> None:
+    twin = replace(reference, held_out=extractor(reference.network)([_brighter(_picture(1))]))
+    request = _request(photo=photos / "0.png", use=TRANSPLANT, recipe=RECIPES["crack"])
+    assert Judge(twin).judge(_picture(1), request).reason == NEAR_HELD_OUT
+    assert Judge(twin).judge(_picture(1), replace(request, weld=photos / "1.png")).reason == ""
+
+
 def test_an_outlier_is_refused(reference: Reference) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (128, 192, 3), np.uint8)
     away = Judge(reference).judge(noise, _request()).distance

@@ -106,6 +106,18 @@ def test_yolo_is_read_back_by_ingest(weld_dataset: Path, tmp_path: Path) -> None
     assert read.counts["written"] == 9
 
 
+def test_yolo_keeps_no_image_that_a_later_run_does_not_have(weld_dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    synth(weld_dataset, out, _config(n=9, annotations="yolo", size_px=160))
+    own = out / YOLO / "images/train/by_hand.png"
+    own.write_bytes(b"not ours")
+    synth(weld_dataset, out, _config(n=3, annotations="yolo", size_px=160))
+    kept = {sample.file_name.replace("/", "__") for sample in Dataset.open(out).samples}
+    assert len(kept) == 3
+    assert {path.name for path in (out / YOLO / "images/train").iterdir()} == kept | {"by_hand.png"}
+    assert {path.stem for path in (out / YOLO / "labels/train").iterdir()} == {Path(name).stem for name in kept}
+
+
 def test_coco_boxes_enclose_the_masks(weld_dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     synth(weld_dataset, out, _config(n=6, annotations="coco"))

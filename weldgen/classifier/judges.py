@@ -55,7 +55,7 @@ def logits_of(network: WeldNetwork, images: Images) -> tuple[Tensor, Tensor]:
 
 
 def aside_notes(network: WeldNetwork, aside: Images) -> list[str]:
-    """How many of the real photos that did not choose the epoch are right, by class."""
+    """How many of the real photos set aside are right, by class."""
     if not len(aside):
         return []
     logits, classes = logits_of(network, aside)
@@ -63,4 +63,4 @@ def aside_notes(network: WeldNetwork, aside: Images) -> list[str]:
     labels = [sample.label for sample in aside.samples]
     hits = Counter(label for label, hit in zip(labels, right, strict=True) if hit)
     counts = ", ".join(f"{hits[label]} of {count} {label}" for label, count in sorted(Counter(labels).items()))
-    return [f"real validation photos, which did not choose the epoch: right on {counts}"]
+    return [f"real validation photos, which chose nothing: right on {counts}"]

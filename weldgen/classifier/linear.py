@@ -24,12 +24,13 @@ from weldgen.classifier.backbones import create_backbone
 from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
 from weldgen.classifier.loader import Images, ValidationSet
+from weldgen.classifier.metrics import balanced_accuracy, confusion_matrix
 from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
 from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.result import Result, details_of, draw_weights, seen_by
 from weldgen.classifier.settings import TrainConfig
 from weldgen.data.sample import Sample
-from weldgen.runtime import derive_seed, log
+from weldgen.runtime import derive_seed, evenly, log
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -39,6 +40,8 @@ _BATCH = 16
 _STRENGTH = 0.9
 # Least deviation of a feature, which a dead one would not have.
 _LEAST_DEVIATION = 1e-4
+# Photos that are left out in turn; each costs a fit.
+_MOST_LEFT_OUT = 40
 
 
 @dataclass(frozen=True)
@@ -106,8 +109,7 @@ def _features(network: WeldNetwork, images: Images) -> Floats:
     network.eval()
     parts = []
     for batch, _ in DataLoader(ValidationSet(images), batch_size=_BATCH):
-        pixels = (batch.to(device).float() - network.mean) / network.std
-        parts.append(network.backbone(pixels.contiguous(memory_format=torch.channels_last)).float().cpu().numpy())
+        parts.append(network.features(batch.to(device)).float().cpu().numpy())
     rows = np.concatenate(parts).astype(np.float64)
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
@@ -143,8 +145,12 @@ def _shift(features: Floats, training: Images, weights: Floats, classes: int) ->
     Returns:
         (K,) and sentences for the user.
     """
-    real = [row for row, sample in enumerate(training.samples) if sample.origin == "real"]
-    if len({int(training.targets[row]) for row in real}) < classes:
+    rows_of: dict[int, list[int]] = {label: [] for label in range(classes)}
+    for row, sample in enumerate(training.samples):
+        if sample.origin == "real":
+            rows_of[int(training.targets[row])].append(row)
+    real = [row for own in rows_of.values() for row in evenly(own, max(1, _MOST_LEFT_OUT // classes))]
+    if not all(rows_of.values()):
         return np.zeros(classes), []
     logits: dict[int, list[Floats]] = {label: [] for label in range(classes)}
     for row in real:
@@ -198,6 +204,8 @@ def _judge(network: WeldNetwork, judges: Judges) -> dict[str, float]:
     if not len(judges.images):
         return {}
     logits, classes = logits_of(network, judges.images)
-    right = (logits.argmax(dim=1) == classes).numpy()
-    recalls = [float(right[classes.numpy() == label].mean()) for label in np.unique(classes.numpy())]
-    return {"val_accuracy": float(right.mean()), "val_balanced_accuracy": float(np.mean(recalls))}
+    matrix = confusion_matrix(classes.tolist(), logits.argmax(dim=1).tolist(), logits.shape[1])
+    return {
+        "val_accuracy": float(matrix.trace() / matrix.sum()),
+        "val_balanced_accuracy": balanced_accuracy(matrix),
+    }

@@ -17,7 +17,7 @@ class WeldNetwork(nn.Module):
     """Letterboxed images in, logits out.
 
     Args:
-        backbone: Network that turns (B, 3, S, S) normalised images into (B, F) features.
+        backbone: Network that turns (B, 3, H, W) normalised images into (B, F) features.
         features: F.
         normalisation: Mean and standard deviation of RGB from 0 to 1.
         settings: Head, embedding, dropout.
@@ -45,17 +45,20 @@ class WeldNetwork(nn.Module):
         nn.init.orthogonal_(self.embedding.weight)  # keeps the angles of the pre-trained features
         self.head = HEADS[settings.head](settings, classes)
 
-    def embed(self, images: Tensor) -> Tensor:
-        """(B, E) embeddings of (B, 3, S, S) RGB from 0 to 255, uint8 or float."""
+    def features(self, images: Tensor) -> Tensor:
+        """(B, F) features of (B, 3, H, W) RGB from 0 to 255, uint8 or float."""
         pixels = (images.float() - self.mean) / self.std
-        features = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
-        return cast(Tensor, self.embedding(self.dropout(features)))
+        return cast(Tensor, self.backbone(pixels.contiguous(memory_format=torch.channels_last)))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """(B, E) embeddings of (B, 3, H, W) RGB from 0 to 255, uint8 or float."""
+        return cast(Tensor, self.embedding(self.dropout(self.features(images))))
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor:
         """Logits, (B, K) float32; with soft targets, (B, K), those of training.
 
         Args:
-            images: (B, 3, S, S) RGB from 0 to 255, uint8 or float.
+            images: (B, 3, H, W) RGB from 0 to 255, uint8 or float.
             targets: Shares of each class, or None for prediction.
         """
         return cast(Tensor, self.head(self.embed(images), targets))
@@ -93,7 +96,7 @@ def adapt_statistics(network: WeldNetwork, batches: Iterable[Tensor]) -> None:
 
     Args:
         network: With a pre-trained backbone.
-        batches: (B, 3, S, S) uint8 RGB each.
+        batches: (B, 3, H, W) uint8 RGB each.
     """
     layers = [module for module in _layers_with_statistics(network.backbone) if _learns(module)]
     if not layers:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -193,9 +193,21 @@ def _check_validation(sample: Sample, dataset: Dataset, scarce: Mapping[str, int
 
 
 def _open_metadata(root: Path) -> Dataset:
-    samples = sorted((Sample.from_record(r) for r in read_metadata(root)), key=lambda sample: sample.file_name)
-    labels = {sample.label for sample in samples} | set(_class_folders(root))
-    return Dataset(root, tuple(samples), tuple(sorted(labels)))
+    listed = sorted((Sample.from_record(r) for r in read_metadata(root)), key=lambda sample: sample.file_name)
+    labels = {sample.label for sample in listed} | set(_class_folders(root))
+    samples, failures = [], []
+    for sample in listed:
+        try:
+            samples.append(sample if sample.width and sample.height else _with_size(root, sample))
+        except DataError as error:
+            failures.append(Failure(sample.file_name, error.message))
+    return Dataset(root, tuple(samples), tuple(sorted(labels)), tuple(failures))
+
+
+def _with_size(root: Path, sample: Sample) -> Sample:
+    """The sample with the size of its file, for a line of another program that does not name it."""
+    width, height = image_size(root / sample.file_name)
+    return replace(sample, width=width, height=height)
 
 
 def _class_folders(root: Path) -> dict[str, list[tuple[Path, str]]]:

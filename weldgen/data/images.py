@@ -71,6 +71,17 @@ def image_size(path: Path) -> tuple[int, int]:
         return (height, width) if turned else (width, height)
 
 
+def shrink(photo: RGB, long_px: int) -> RGB:
+    """A photo, (H, W, 3) uint8, with a long side of at most `long_px`; pixels are averaged, not left out."""
+    import cv2
+
+    scale = long_px / max(photo.shape[:2])
+    if scale >= 1:
+        return photo
+    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
+    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def read_rgb(path: Path) -> RGB:
     """Upright image as (H, W, 3) uint8 RGB; transparent parts are shown on black."""
     return read_photo(path).pixels

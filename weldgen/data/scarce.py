@@ -115,7 +115,7 @@ def hold_out(photos: Dataset, made: Dataset, seed: int, duplicate_bits: int) -> 
 
 
 def _notes(scarce: Mapping[str, int], count: int, left_out: int, *, shared: bool) -> tuple[str, ...]:
-    notes = [f"{validation_warning(scarce)} ({count} synthetic images of each class choose the best epoch)"]
+    notes = [f"{validation_warning(scarce)} ({count} synthetic images of each class are kept for it)"]
     if shared:
         notes.append(
             "synthetic validation and training images come from the same photos: there are too few to keep one apart, "

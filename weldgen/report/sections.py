@@ -95,7 +95,7 @@ def train_section(out: Path, receipt: Receipt) -> Section:
         ]
         chart = curves_figure(history, details["best_epoch"], judges)
         curves = [figure(chart, f"Loss and balanced accuracy on {judges}")]
-    head = ("Class", "Real photos", "Synthetic images", "Real photos that choose the epoch", "Synthetic ones")
+    head = ("Class", "Real photos", "Synthetic images", "Real photos for validation", "Synthetic ones")
     warnings = _warnings(details["warnings"]) + _failed(out, receipt)
     return Section("Training", text, warnings, [Table(head, rows)], curves)
 

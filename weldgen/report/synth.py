@@ -16,6 +16,7 @@ from weldgen.data.dataset import read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.report.page import Picture, Section, Table, picture
 from weldgen.report.sheets import contact_sheet, strip
+from weldgen.runtime import evenly
 
 RGB = npt.NDArray[np.uint8]
 Record = Mapping[str, Any]
@@ -76,7 +77,7 @@ def synth_pictures(out: Path, receipt: Record, failed: Sequence[str]) -> Section
         if real:
             pictures.append(picture(contact_sheet(real, _COLUMNS), f"class {label}: real training photos"))
         own = [record for record in records if record["label"] == label]
-        shown = _spread(own, max(_LEAST_ON_SHEET, _SHEET_IMAGES // len(by_label)))
+        shown = evenly(own, max(_LEAST_ON_SHEET, _SHEET_IMAGES // len(by_label)))
         images = [read_rgb(out / record["file_name"]) for record in shown]
         pictures.append(picture(contact_sheet(images, _COLUMNS), f"class {label}: synthetic"))
     pictures += _defects_drawn(out, records)
@@ -186,10 +187,3 @@ def _neighbour_strips(out: Path, photos: Path, classes: Mapping[str, Any]) -> tu
             text = f"{label}: synthetic | nearest training photo{made} | distance {pair['distance']:.2f}"
             pictures.append(replace(picture(both, text), size="normal"))
     return pictures, missing
-
-
-def _spread(records: Sequence[Record], most: int) -> list[Record]:
-    """At most so many of them, evenly from first to last."""
-    if len(records) <= most:
-        return list(records)
-    return [records[index * len(records) // most] for index in range(most)]

@@ -193,6 +193,8 @@ def _own_size(model: Path) -> tuple[int, int]:
     metadata = read_metadata(model)
     if "classes" not in metadata:
         raise DataError(f"{model} was not exported by weldgen: it names no classes", "weldgen export")
+    if "frame" not in metadata:
+        raise DataError(f"{model} was exported by an older weldgen and names no input size", "weldgen export")
     height, width = json.loads(metadata["frame"])
     return width, height
 

@@ -7,6 +7,7 @@ matters.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ Mask = npt.NDArray[np.uint8]
 YOLO, COCO = "annotations/yolo", "annotations/coco.json"
 # Pieces of a mask that are smaller are no object of their own.
 _LEAST_PX = 4
+# Names that this program gives to images, without their suffix.
+_OWN_NAME = re.compile(r".+__.+_\d{6}")
 
 
 @dataclass(frozen=True)
@@ -78,15 +81,29 @@ def write_annotations(style: str, out: Path, samples: Sequence[Sample]) -> int:
     Raises:
         OutputError: The disk is full.
     """
+    _remove_stale(out / YOLO, {_yolo_name(sample) for sample in samples})
     writers = {"yolo": _write_yolo, "coco": _write_coco}
     return writers[style](out, samples) if style in writers else 0
+
+
+def _yolo_name(sample: Sample) -> str:
+    return sample.file_name.replace("/", "__")
+
+
+def _remove_stale(root: Path, names: set[str]) -> None:
+    """Take the images of an earlier run that this one no longer has out of its YOLO folder."""
+    kept = {Path(name).stem for name in names}
+    for folder in (root / "images" / "train", root / "labels" / "train"):
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if _OWN_NAME.fullmatch(path.stem) and path.stem not in kept:
+                path.unlink()
 
 
 def _write_yolo(out: Path, samples: Sequence[Sample]) -> int:
     """`images/train`, and `labels/train` with a line `class x y width height`, in shares of the image, a piece."""
     root, kinds, total = out / YOLO, list(MASK_VALUES), 0
     for sample, instances in _read(out, samples):
-        name = sample.file_name.replace("/", "__")
+        name = _yolo_name(sample)
         lines = []
         for piece in instances:
             left, top, right, bottom = piece.box

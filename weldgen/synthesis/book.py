@@ -14,7 +14,8 @@ from weldgen.data.labels import BAD_WORDS, GOOD_WORDS, readings
 from weldgen.errors import ConfigError
 from weldgen.runtime import resource_dir
 
-# What the renderer can draw: kind of defect -> its patterns.
+# What the renderer can draw: kind of defect -> its patterns. The kinds' order numbers them in mask files: a new one
+# goes to the end.
 DEFECT_PATTERNS: Mapping[str, tuple[str, ...]] = {
     "porosity": ("scattered", "cluster", "start", "along", "wormhole"),
     "crack": ("longitudinal", "transverse", "crater"),
@@ -29,11 +30,7 @@ DEFECT_PATTERNS: Mapping[str, tuple[str, ...]] = {
     "underfill": ("groove",),
     "contamination": ("soot", "powder", "sugar", "grease"),
 }
-# The same kinds by themselves. Their order numbers them in mask files: a new one goes to the end.
-DEFECT_KINDS = (
-    "porosity", "crack", "undercut", "spatter", "irregular", "overlap", "lack_of_fusion", "burn_through", "slag",
-    "excess", "underfill", "contamination",
-)  # fmt: skip
+DEFECT_KINDS = tuple(DEFECT_PATTERNS)
 DEFAULT_SEVERITY = (0.3, 1.0)
 GOOD, BAD = "good", "bad"
 

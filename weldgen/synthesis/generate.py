@@ -125,7 +125,7 @@ def _not_in_key(config: SynthConfig) -> dict[str, Any]:
     excluded |= {"quality_images": True, "gates": {"attempts", "max_rejected"}}
     excluded["sdxl"] = {"batch_size"} if config.generator == SDXL else True
     excluded["render"] = (
-        {"transplant", "graft", "real_defects"} if config.generator == RENDER else True
+        {"transplant", "graft", "real_defects", "defect_masks"} if config.generator == RENDER else True
     )  # the request holds what it decided
     return excluded
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from weldgen.data.images import RGB, read_rgb
+from weldgen.data.images import RGB, read_rgb, shrink
 from weldgen.features import FeatureExtractor, Floats
 from weldgen.synthesis.gates import Hash, nearest_bits, picture_hash
 from weldgen.synthesis.probe import Probe
@@ -129,13 +129,15 @@ class Judge:
         return f"looks like '{other}'" if confidence > reference.confidence else ""
 
     def _from_parent(self, image: RGB, feature: Floats, request: Request) -> float:
-        """Distance of a view from its photo; -1 where it is the photo itself."""
-        assert request.photo is not None
-        parent, bits = _parent(self._see, request.photo, self._reference.size_px)
-        sound = not request.recipe.defects
-        if sound and nearest_bits(picture_hash(image), bits[None]) <= _UNCHANGED_BITS:
-            return -1.0
-        return float(1 - parent @ feature)
+        """Distance of a view from the nearest photo that is in it; -1 where it is that photo itself."""
+        distances = []
+        for path in filter(None, (request.photo, request.weld, request.donor)):
+            parent, bits = _parent(self._see, path, self._reference.size_px)
+            sound = not request.recipe.defects
+            if sound and nearest_bits(picture_hash(image), bits[None]) <= _UNCHANGED_BITS:
+                return -1.0
+            distances.append(float(1 - parent @ feature))
+        return min(distances)
 
 
 @lru_cache(1)
@@ -148,17 +150,6 @@ def extractor(network: bytes) -> FeatureExtractor:
 def _parent(see: FeatureExtractor, path: Path, size_px: int) -> tuple[Floats, Hash]:
     photo = shrink(read_rgb(path), size_px)
     return see([photo])[0], picture_hash(photo)
-
-
-def shrink(photo: RGB, long_px: int) -> RGB:
-    """A photo at the size of the images, so that a difference is none of sharpness."""
-    import cv2
-
-    scale = long_px / max(photo.shape[:2])
-    if scale >= 1:
-        return photo
-    size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-    return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def depends_on_photos(reason: str) -> bool:

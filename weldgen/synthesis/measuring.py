@@ -11,8 +11,8 @@ import numpy as np
 
 from weldgen.data.dataset import Sample
 from weldgen.data.images import read_rgb
-from weldgen.features import FEATURES, Floats
-from weldgen.runtime import track
+from weldgen.features import Floats, feature_rows
+from weldgen.runtime import evenly, track
 from weldgen.synthesis.judge import extractor
 from weldgen.synthesis.quality import (
     LEAST_PHOTOS,
@@ -50,7 +50,7 @@ def measure_quality(samples: Sequence[Sample], out: Path, known: KnownPhotos, co
     for sample in samples:
         by_label[sample.label].append(sample)
     most = max(3, config.quality_images // len(by_label))
-    chosen = {label: _spread(own, most) for label, own in sorted(by_label.items())}
+    chosen = {label: evenly(own, most) for label, own in sorted(by_label.items())}
     see = extractor(known.reference.network)
     wanted = [sample for own in chosen.values() for sample in own]
     tracked = track(wanted, total=len(wanted), description="measure")
@@ -59,7 +59,7 @@ def measure_quality(samples: Sequence[Sample], out: Path, known: KnownPhotos, co
     place = {sample.file_name: index for index, sample in enumerate(samples)}
     classes = {}
     for label, own in chosen.items():
-        made = _rows([rows[sample.file_name] for sample in own])
+        made = feature_rows([rows[sample.file_name] for sample in own])
         places = [place[sample.file_name] for sample in own if sample.extra["use"] != TRANSPLANT]
         rejected = Counter(reason for sample in by_label[label] for reason in sample.extra["rejected"])
         classes[label] = {
@@ -69,7 +69,7 @@ def measure_quality(samples: Sequence[Sample], out: Path, known: KnownPhotos, co
             "copies": round(copies_share(hashes, places, config.gates.duplicate_bits), 4) if places else None,
             "rejected": dict(rejected.most_common()),
             "neighbours": _neighbours(own, known),
-            "photos": [s.file_name for s in _spread([s for s in known.train if s.label == label], _SHOWN_PHOTOS)],
+            "photos": [s.file_name for s in evenly([s for s in known.train if s.label == label], _SHOWN_PHOTOS)],
         }
     return {"near": round(known.reference.near, 4), "classes": classes}
 
@@ -101,10 +101,9 @@ def _against_photos(label: str, made: Floats, own: Sequence[Sample], known: Know
 
 
 def _family(sample: Sample, group_of: dict[str, str]) -> str:
-    """A transplant goes with its photo; a rendering stands alone, for it shows none."""
-    if sample.extra["use"] == TRANSPLANT and sample.parents and sample.parents[0] in group_of:
-        return group_of[sample.parents[0]]
-    return sample.file_name
+    """A transplant goes with the first of its photos; a rendering stands alone, for it shows none."""
+    known = [parent for parent in sample.parents if parent in group_of] if sample.extra["use"] == TRANSPLANT else []
+    return group_of[known[0]] if known else sample.file_name
 
 
 def _neighbours(own: Sequence[Sample], known: KnownPhotos) -> list[dict[str, Any]]:
@@ -123,14 +122,3 @@ def _neighbours(own: Sequence[Sample], known: KnownPhotos) -> list[dict[str, Any
         }
         for sample in picked
     ]
-
-
-def _spread(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """At most so many of them, evenly from first to last."""
-    if len(samples) <= most:
-        return list(samples)
-    return [samples[index * len(samples) // most] for index in range(most)]
-
-
-def _rows(features: Sequence[Floats]) -> Floats:
-    return np.array(features, np.float32).reshape(-1, FEATURES)

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from weldgen import weights
 from weldgen.data.dataset import Dataset, Failure, Sample
-from weldgen.data.images import RGB, read_rgb
+from weldgen.data.images import RGB, read_rgb, shrink
 from weldgen.errors import DataError
-from weldgen.features import FEATURE_WEIGHT, FEATURES, Floats, feature_network
-from weldgen.runtime import content_hash, track
+from weldgen.features import FEATURE_WEIGHT, Floats, feature_network, feature_rows
+from weldgen.runtime import content_hash, evenly, track
 from weldgen.synthesis.gates import HASH_BYTES, GateConfig, picture_hash
-from weldgen.synthesis.judge import Reference, extractor, shrink
+from weldgen.synthesis.judge import Reference, extractor
 from weldgen.synthesis.probe import Probe, fit_probe
 from weldgen.synthesis.settings import SynthConfig
 
@@ -76,12 +76,14 @@ def know_photos(photos: Dataset, config: SynthConfig) -> KnownPhotos:
         missing = f"the weights {FEATURE_WEIGHT} are not on this machine (weldgen doctor)"
         off = [f"gates that compare images by their features are off: {missing}"] if _features_wanted(config) else []
         return KnownPhotos(bits, None, (), tuple(failures), photos.labels, tuple(off), ())
-    chosen = [sample for label in photos.labels for sample in _spread(photos.select(label=label, split="train"))]
+    chosen = [
+        sample for label in photos.labels for sample in evenly(photos.select(label=label, split="train"), MOST_PHOTOS)
+    ]
     train, near_features = [], []
     for sample, photo in _read(photos, chosen, failures):
         train.append(sample)
         near_features += list(extractor(network)([shrink(photo, config.size_px)]))
-    features = _rows(near_features), _rows(far_features)
+    features = feature_rows(near_features), feature_rows(far_features)
     reference, notes = _reference(network, train, held_out, features, config)
     record = weights.get(FEATURE_WEIGHT).record
     return KnownPhotos(bits, reference, tuple(train), tuple(failures), photos.labels, notes, (record,))
@@ -99,17 +101,6 @@ def _read(photos: Dataset, samples: Sequence[Sample], failures: list[Failure]) -
             yield sample, read_rgb(photos.path(sample))
         except DataError as error:
             failures.append(Failure(sample.file_name, error.message))
-
-
-def _spread(samples: Sequence[Sample]) -> list[Sample]:
-    """At most `MOST_PHOTOS` of them, evenly from first to last."""
-    if len(samples) <= MOST_PHOTOS:
-        return list(samples)
-    return [samples[index * len(samples) // MOST_PHOTOS] for index in range(MOST_PHOTOS)]
-
-
-def _rows(features: Sequence[Floats]) -> Floats:
-    return np.array(features, np.float32).reshape(-1, FEATURES)
 
 
 def _reference(

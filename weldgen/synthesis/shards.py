@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from weldgen.data.dataset import Sample, read_metadata
+from weldgen.data.dataset import METADATA_NAME, Sample, read_metadata
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.errors import DataError
 from weldgen.synthesis.gates import BLOCK
@@ -57,7 +57,7 @@ def join(folders: Sequence[str], writer: DatasetWriter, valid: Callable[[dict[st
     """
     taken = 0
     for folder in map(Path, folders):
-        records = read_metadata(folder) if (folder / "metadata.jsonl").is_file() else []
+        records = read_metadata(folder) if (folder / METADATA_NAME).is_file() else []
         fitting = [record for record in records if (folder / record["file_name"]).is_file() and valid(record, folder)]
         if not fitting:
             raise DataError(

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from weldgen.data.images import read_rgb
+from weldgen.data.images import read_rgb, shrink
 from weldgen.errors import DataError
 from weldgen.synthesis.recipes import draw_defects
 from weldgen.synthesis.render.likeness import match_photo, pose_like, varied
@@ -98,10 +98,7 @@ def _shot(path: Path, long_px: int, mask: Path | None = None) -> Shot:
             f"{photo.shape[1]} x {photo.shape[0]}",
             "draw the mask on the photo itself",
         )
-    scale = _KEPT_SCALE * long_px / max(photo.shape[:2])
-    if scale < 1:
-        size = (max(1, round(photo.shape[1] * scale)), max(1, round(photo.shape[0] * scale)))
-        photo = np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
+    photo = shrink(photo, round(_KEPT_SCALE * long_px))
     if flaws is not None:
         flaws = np.asarray(cv2.resize(flaws, photo.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)
     return measure(photo, long_px, flaws)

@@ -54,6 +54,10 @@ class BeadPose:
     outline: bool
     cover: Mask = field(repr=False, compare=False)
 
+    def level(self, picture: RGB) -> RGB:
+        """The photo, or a mask of it, with the weld level: transposed where it is upright."""
+        return np.ascontiguousarray(np.swapaxes(picture, 0, 1)) if self.upright else picture
+
 
 def find_bead(image: RGB) -> BeadPose:
     """The weld in a photo, (H, W, 3) uint8 RGB.

@@ -68,7 +68,7 @@ def measure(photo: RGB, long_px: int, flaws: Mask | None = None) -> Shot:
         flaws: (H, W) uint8, 255 on its defects, where they are known.
     """
     pose = find_bead(photo)
-    level = np.ascontiguousarray(np.swapaxes(photo, 0, 1) if pose.upright else photo)
+    level = pose.level(photo)
     scale = long_px / max(level.shape[:2])
     size = (max(16, round(level.shape[1] * scale)), max(16, round(level.shape[0] * scale)))
     seen = np.asarray(

@@ -46,7 +46,7 @@ def straighten(pixels: RGB, pose: BeadPose, width_px: int) -> RGB:
     Returns:
         (1.5 width_px, L, 3) or (1.5 width_px, L) uint8.
     """
-    level = np.ascontiguousarray(np.swapaxes(pixels, 0, 1)) if pose.upright else pixels
+    level = pose.level(pixels)
     tall, long = level.shape[:2]
     unit = min(tall, long)
     scale = pose.width * unit / width_px  # photo pixels for one of the strip

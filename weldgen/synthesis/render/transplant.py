@@ -130,7 +130,7 @@ def transplant(
 def _see(shot: Shot, size: tuple[int, int], rng: Rng) -> _View:
     """A new view of a photo."""
     pose, (width, height) = shot.pose, size
-    level = np.ascontiguousarray(np.swapaxes(shot.pixels, 0, 1)) if pose.upright else shot.pixels
+    level = pose.level(shot.pixels)
     tall, long = level.shape[:2]
     zoom = max(width / long, height / tall) * float(np.exp(rng.uniform(0, np.log(_MOST_ZOOM))))
     turn_deg = float(rng.uniform(-_MOST_TURN_DEG, _MOST_TURN_DEG))
