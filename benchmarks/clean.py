@@ -1,10 +1,14 @@
 """Clean rendered photos whose clean state is known, and measure what is left and how good the fill is.
 
-Every photo is rendered twice from one seed, with and without writing, so the truth under the ink is exact. Compared are
-the inpainters that are present, each behind the whole `clean` step, and the plain chain of published scripts: EasyOCR's
-boxes at its default thresholds, 30 px dilation, OpenCV's Telea on the whole photo.
+Either every photo is rendered twice from one seed, with and without writing, or writing is drawn on given clean images
+(`--clean FOLDER`): the truth under the ink is exact. Compared are the inpainters that are present, each behind the
+whole `clean` step, and the plain chain of published scripts: EasyOCR's boxes at its default thresholds, 30 px
+dilation, OpenCV's Telea on the whole photo.
 
-    python benchmarks/clean.py [--photos 6] [--sheet FILE.jpg]
+    python benchmarks/clean.py [--photos 6] [--clean FOLDER] [--backend texture] [--lpips WEIGHTS] [--sheet FILE.jpg]
+
+LPIPS (Zhang et al. 2018) needs AlexNet's convolutions in torchvision's format; without the file it is left out. Where
+images are given, `false` is the share of pixels that are masked on them without writing.
 """
 
 from __future__ import annotations
@@ -22,10 +26,12 @@ import numpy as np
 from weldgen.cleaning.inpainters import INPAINTERS
 from weldgen.cleaning.photos import load_cleaner
 from weldgen.cleaning.settings import CleanConfig, InpaintConfig
-from weldgen.data.images import write_rgb
+from weldgen.data.images import is_image_name, read_rgb, write_rgb
 from weldgen.errors import BackendError
 from weldgen.report.sheets import strip
+from weldgen.runtime import evenly
 from weldgen.synthesis.render.photos import render_photo_with_masks
+from weldgen.synthesis.render.writing import write_on
 
 WIDTH_PX, HEIGHT_PX = 1200, 800
 RGB = np.ndarray
@@ -52,6 +58,35 @@ def cases(count: int) -> list[Case]:
         if ink.mean() > 0.002:
             found.append(Case(marked.image, truth.image, ink))
     return found
+
+
+def given_cases(folder: Path, count: int) -> list[Case]:
+    """Writing drawn on clean images, evenly chosen from a folder."""
+    paths = evenly(sorted(path for path in folder.rglob("*") if is_image_name(path)), count)
+    found = []
+    for seed, path in enumerate(paths):
+        truth = read_rgb(path)
+        marked, ink = write_on(truth, seed)
+        found.append(Case(marked, truth, ink))
+    return found
+
+
+def load_lpips(weights: Path) -> Callable[[RGB, RGB], float]:
+    """LPIPS of a whole picture, from AlexNet's convolutions as torchvision names them."""
+    import torch
+    from torchmetrics.functional.image.lpips import _LPIPS
+
+    network = _LPIPS(pretrained=True, net="alex", pnet_rand=True)
+    own = network.net.state_dict()  # "slice2.3.weight" of torchvision's "features.3.weight"
+    given = {key.removeprefix("features."): value for key, value in torch.load(weights, weights_only=True).items()}
+    network.net.load_state_dict({key: given[key.partition(".")[2]] for key in own})
+
+    def lpips(result: RGB, truth: RGB) -> float:
+        pair = [torch.from_numpy(np.array(image)).permute(2, 0, 1)[None] / 127.5 - 1 for image in (result, truth)]
+        with torch.inference_mode():
+            return float(network(*pair))
+
+    return lpips
 
 
 def load_reader() -> Any:
@@ -134,7 +169,12 @@ def texture_ratio(hole: np.ndarray, result: RGB, truth: RGB) -> float:
 
 
 def measure(
-    name: str, clean: Callable[[RGB], tuple[RGB, np.ndarray]], photos: list[Case], reader: Any
+    name: str,
+    clean: Callable[[RGB], tuple[RGB, np.ndarray]],
+    photos: list[Case],
+    reader: Any,
+    lpips: Callable[[RGB, RGB], float] | None,
+    given: bool,
 ) -> tuple[str, float, list[RGB]]:
     clean(photos[0].marked)  # loads and warms what there is
     started = time.perf_counter()
@@ -152,40 +192,53 @@ def measure(
                 texture_ratio(where, result, case.truth),
                 hole.mean(),
                 outside.mean(),
+                lpips(result, case.truth) if lpips else np.nan,
+                clean(case.truth)[1].mean() if given else np.nan,
             )
         )
-    left, ink, items, psnr, texture, masked, outside = np.mean(rows, axis=0)
-    line = f"{name:16} {left / ink:8.1%} {items:8.1f} {psnr:8.1f} {texture:8.2f} {masked:8.1%} {outside:8.2%}"
-    return f"{line} {seconds:8.2f}", seconds, results
+    left, ink, items, psnr, texture, masked, outside, distance, false = np.mean(rows, axis=0)
+    line = f"{name:16} {left / ink:8.1%} {items:8.1f} {psnr:8.1f} {distance:8.4f} {texture:8.2f} {masked:8.1%}"
+    return f"{line} {outside:8.2%} {false:8.3%} {seconds:8.2f}", seconds, results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=int, default=6)
     parser.add_argument("--sheet", type=Path, help="write before / results / truth of each photo to this file")
+    parser.add_argument("--clean", type=Path, help="folder of images without writing, on which it is drawn")
+    parser.add_argument("--backend", choices=INPAINTERS, action="append", help="these inpainters only")
+    parser.add_argument("--lpips", type=Path, help="AlexNet's convolutions, torchvision's format")
     options = parser.parse_args()
-    photos = cases(options.photos)
-    print(f"{len(photos)} rendered photos of {WIDTH_PX} x {HEIGHT_PX} px; the truth under the ink is known")
-    reader = load_reader()
+    if options.clean:
+        photos = given_cases(options.clean, options.photos)
+        print(f"writing drawn on {len(photos)} images of {options.clean.name}")
+    else:
+        photos = cases(options.photos)
+        print(f"{len(photos)} rendered photos of {WIDTH_PX} x {HEIGHT_PX} px; the truth under the ink is known")
+    common = photos, load_reader(), load_lpips(options.lpips) if options.lpips else None, bool(options.clean)
+    reader = common[1]
     found = np.mean([items_found(reader, case.marked, case.ink) for case in photos])
     print(f"EasyOCR finds {found:.1f} items a photo in them; `items` is what it still finds")
-    titles = ("ink left", "items", "PSNR dB", "texture", "masked", "outside", "s/photo")
+    titles = ("ink left", "items", "PSNR dB", "LPIPS", "texture", "masked", "outside", "false", "s/photo")
     print(" " * 16 + "".join(f" {title:>8}" for title in titles))
-    line, plain_seconds, plain_results = measure("plain chain", plain_chain(reader), photos, reader)
+    line, plain_seconds, plain_results = measure("plain chain", plain_chain(reader), *common)
     print(line)
     columns = [plain_results]
-    for backend in INPAINTERS:
+    for backend in options.backend or INPAINTERS:
         try:
             clean = ours(backend)
         except BackendError as error:
             print(f"{backend:16} not here: {error.message}")
             continue
-        line, seconds, results = measure(backend, clean, photos, reader)
+        line, seconds, results = measure(backend, clean, *common)
         columns.append(results)
         print(f"{line}   {plain_seconds / seconds:.1f} x the plain chain's speed")
     if options.sheet:
         rows = [strip([c.marked, *(r[i] for r in columns), c.truth], 300) for i, c in enumerate(photos)]
-        write_rgb(options.sheet, np.concatenate(rows))
+        most = max(row.shape[1] for row in rows)
+        write_rgb(
+            options.sheet, np.concatenate([np.pad(row, ((0, 0), (0, most - row.shape[1]), (0, 0))) for row in rows])
+        )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from weldgen.cleaning.crops import fill_holes, find_crops
 from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
 from weldgen.cleaning.ink import InkSegmenter
 from weldgen.cleaning.inpainters import Inpainter
+from weldgen.cleaning.margin import tighten
 from weldgen.cleaning.mask import TextMask, scaled_px, text_mask
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.settings import InpaintConfig, MaskConfig
@@ -63,10 +64,10 @@ class Cleaner:
     def clean(self, image: RGB) -> Cleaned:
         """Take the writing out of a photo, (H, W, 3) uint8 RGB."""
         found = self._find(image, [np.s_[0 : image.shape[0], 0 : image.shape[1]]])
-        holes, regions, result = found.holes, list(found.regions), image
+        holes, ink, regions, result = found.holes, found.ink, list(found.regions), image
         if not holes.any():
             return Cleaned(image, holes, regions, 0)
-        result = self._fill(image, holes)
+        result = self._fill(image, holes, ink)
         for attempt in range(self.verify_rounds + 1):
             left = self._find(result, self._windows(holes))
             # a false alarm that was filled already and comes back would come back for ever
@@ -74,8 +75,9 @@ class Cleaner:
             if attempt == self.verify_rounds or not left.holes.any() or np.array_equal(wider, holes):
                 return Cleaned(result, holes, regions, len(left.regions))
             holes = wider
+            ink = ink | dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
             regions += left.regions
-            result = self._fill(image, holes)
+            result = self._fill(image, holes, ink)
         return Cleaned(result, holes, regions, 0)
 
     def _find(self, image: RGB, windows: Sequence[tuple[slice, slice]]) -> TextMask:
@@ -87,8 +89,10 @@ class Cleaner:
         around = scaled_px(self.inpaint.context_px / 2, holes.shape)
         return [crop.window for crop in find_crops(holes, around)]
 
-    def _fill(self, image: RGB, holes: Mask) -> RGB:
+    def _fill(self, image: RGB, holes: Mask, ink: Mask) -> RGB:
         context, feather = self.inpaint.context_px, self.inpaint.feather_px
+        if self.inpaint.keep_margin:
+            holes = tighten(image, holes, ink)
         return fill_holes(
             image,
             holes,

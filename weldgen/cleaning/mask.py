@@ -65,10 +65,12 @@ class TextMask:
 
     Attributes:
         holes: (H, W) bool, margin included.
+        ink: (H, W) bool, the strokes alone; where these are unclear, the whole region.
         regions: Regions that were believed to be writing; what looks like metal is not among them.
     """
 
     holes: Mask
+    ink: Mask
     regions: list[TextRegion]
 
 
@@ -94,15 +96,20 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
         lone |= _same_pens(small, strokes | lone, _suspicion(seen, believed, scale))
         strokes |= lone
     if not strokes.any() and not boxes.any():
-        return TextMask(np.zeros((height, width), bool), [])
+        return TextMask(np.zeros((height, width), bool), np.zeros((height, width), bool), [])
     doubtful = np.maximum(seen.ink, seen.stamped) > _DOUBT
     grown = guarded_growth(small, strokes, doubtful, scaled_px(config.dilate_px, small.shape))
     # a box already reaches beyond the ink
     grown |= dilate(boxes, scaled_px(config.dilate_px / 3, small.shape))
-    dark = backdrop(small, strokes | boxes)
+    known = strokes | boxes
+    dark = backdrop(small, known)
     grown &= ~dilate(dark, _RIM_PX) | strokes
-    holes = cv2.resize(grown.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-    return TextMask(holes, _unique(believed) + _ink_regions(lone, scale))
+    holes, covered = (_enlarged(mask, width, height) for mask in (grown, known))
+    return TextMask(holes, covered, _unique(believed) + _ink_regions(lone, scale))
+
+
+def _enlarged(mask: Mask, width: int, height: int) -> Mask:
+    return np.asarray(cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0)
 
 
 def scaled_px(pixels: float, shape: Sequence[int]) -> int:

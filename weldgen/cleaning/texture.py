@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.conditional import simulate
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.pieces import RIM_PX, Piece, cut, rim_of
 from weldgen.cleaning.shapes import fill_shapes, shrunk, spread
@@ -43,6 +44,10 @@ _UNEVEN_MISFIT, _GRAIN_SHARE = 6.0, 0.6
 _UNEVEN_SIDE_PX = 9
 # Cost, in squared grey levels, of a place that is 100 pixels away.
 _DISTANCE_COST = 25.0
+# How much of the unknown grain is drawn at random: less is nearer to the truth, more looks more like metal.
+_CHANCE = 0.9
+# Grey levels by which shapes may differ from shading.
+_ALLOWED = 3.0
 
 
 def fill(image: RGB, hole: Mask) -> RGB:
@@ -61,8 +66,26 @@ def fill(image: RGB, hole: Mask) -> RGB:
     size = max(1, round(hole.shape[0] * scale)), max(1, round(hole.shape[1] * scale))
     small, small_hole = shrunk(image, hole, size)
     seen = np.dstack([small, _grain(small, small_hole)])
-    filled = _Filling(image, hole, fill_shapes(seen, small_hole), small_hole).run()
+    shapes = fill_shapes(seen, small_hole)
+    smooth = cv2.resize(np.ascontiguousarray(shapes[:, :, :3]), hole.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    filled, plain = _simulated(image, hole, smooth)
+    if (plain[hole] < 1).any():
+        copied = _Filling(image, hole, shapes, small_hole).run()
+        filled = copied + plain[:, :, None] * (filled - copied)
     return np.where(hole[:, :, None], np.clip(np.round(filled), 0, 255), image).astype(np.uint8)
+
+
+def _simulated(image: RGB, hole: Mask, smooth: Floats) -> tuple[Floats, Floats]:
+    """The hole filled with simulated grain in the smooth filling's colours, and where it may be used, (H, W) 0..1.
+
+    Where an edge runs through the hole the metal is not one and the same, and its grain no single field.
+    """
+    grey = smooth.mean(axis=2)
+    made = simulate(image.mean(axis=2, dtype=np.float32), hole, grey, _CHANCE)
+    colour = cv2.GaussianBlur(smooth - grey[:, :, None], (0, 0), _SHAPE_SIGMA_PX)
+    apart = np.abs(cv2.GaussianBlur(grey - made.tone, (0, 0), _TONE_SIGMA_PX)) / (made.strength + _ALLOWED)
+    plain = np.clip(2 - apart, 0, 1).astype(np.float32)
+    return made.grey[:, :, None] + colour, cv2.GaussianBlur(plain, (0, 0), _TONE_SIGMA_PX)
 
 
 class _Filling:

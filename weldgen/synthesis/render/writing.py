@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from weldgen.synthesis.render.bead import BeadSpec
 from weldgen.synthesis.render.glyphs import GLYPHS, SIGNS
 from weldgen.synthesis.render.light import CameraSpec
-from weldgen.synthesis.render.markings import HAND_TOOLS, TOOLS, Marking
-from weldgen.synthesis.render.noise import Rng
+from weldgen.synthesis.render.markings import HAND_TOOLS, TOOLS, Marking, apply_overlay, draw_markings
+from weldgen.synthesis.render.material import Canvas
+from weldgen.synthesis.render.noise import Rng, stream
 
+_PENS = [name for name, tool in TOOLS.items() if not tool.relief]
 _LETTERS = [glyph for glyph in GLYPHS if glyph.isupper()]
 
 
@@ -62,3 +65,35 @@ def _sample_text(rng: Rng) -> str:
         lambda: f"({number(1, 9)}PH)", lambda: f"T{number(3, 16)}MM",
     )  # fmt: skip
     return forms[int(rng.integers(len(forms)))]()
+
+
+def write_on(picture: npt.NDArray[np.uint8], seed: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    """One to four things written on a picture of metal, with one pen, each beside the others.
+
+    Args:
+        picture: (H, W, 3) uint8 RGB.
+        seed: Another seed, other writing.
+
+    Returns:
+        The picture with the writing, and (H, W) bool: where ink lies.
+    """
+    rng = stream(seed, "writing")
+    height, width = picture.shape[:2]
+    unit = float(min(height, width))
+    canvas = Canvas(width, height, unit, (0.0, float(width)))
+    tool = str(rng.choice(_PENS))
+    ink = str(rng.choice(TOOLS[tool].inks))
+    inked, cover = picture.astype(np.float32) / np.float32(255), np.zeros((height, width), bool)
+    for _ in range(int(rng.integers(1, 5))):
+        text = str(rng.choice(list(SIGNS))) if rng.random() < 0.2 else _sample_text(rng)
+        size = float(rng.uniform(0.09, 0.2))
+        length = size * (1 if text in SIGNS else 0.75 * len(text))
+        for _ in range(10):
+            left = float(rng.uniform(-0.5, max(-0.5, 0.5 - length * unit / width))) * width / unit
+            middle = float(rng.uniform(-0.42, 0.42)) * height / unit
+            drawn = draw_markings([Marking(text, left, middle, size, float(rng.normal(0, 5)), tool, ink)], canvas, rng)
+            if not (drawn.mask.any() and (cover & (drawn.mask > 0)).any()):
+                inked = apply_overlay(inked, drawn)
+                cover |= drawn.mask > 0
+                break
+    return np.rint(np.clip(inked, 0, 1) * 255).astype(np.uint8), cover

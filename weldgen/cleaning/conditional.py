@@ -1,0 +1,199 @@
+"""Grain for holes in metal: what the grain around a hole says of it, and chance for the rest.
+
+Brushed, ground and cast metal looks like a Gaussian random field: what matters is how pixels at each distance and
+direction go together, and that can be read off the metal around the hole. The expected grain in the hole given the
+grain around it (kriging) carries brush lines across; what it cannot know is drawn at random with the same statistics
+(conditional simulation; Galerne and Leclaire, "Texture inpainting using efficient Gaussian conditional simulation",
+SIAM J. Imaging Sciences 2017). The linear system is solved by conjugate gradients, each product with the covariance
+being two Fourier transforms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import scipy.fft
+
+from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.shapes import shrunk, spread
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+# Grain is what differs from the mean over this width.
+_TONE_SIGMA_PX = 12.0
+# Pixels go together up to this distance.
+_REACH_PX = 48
+# Known grain within this distance of the hole counts.
+_NEAR_PX = 20
+# Share of the variance that goes together with nothing: the camera's noise.
+_NOISE_SHARE = 0.05
+_MOST_STEPS, _PRECISION = 60, 1e-2
+# Pairs of known pixels that a distance needs, as a share of the best one.
+_LEAST_PAIRS = 0.02
+# A grey level of noise is always there.
+_LEAST_VARIANCE = 1.0
+# Larger pictures are simulated at half their size; of the finest grain nothing can be known.
+_MOST_PIXELS = 600_000
+_FINE_CHANCE = 0.2
+_SEED = 1
+# Other metal: averaged over this width, its grey is off by more than this, or by this share.
+_LIKE_SIGMA_PX, _LEAST_OFF, _OFF_SHARE = 3.0, 20.0, 0.3
+# Where no metal of the kind is near, the smooth filling counts this much.
+_LEAST_WEIGHT = 1e-3
+# Median deviation to standard deviation; grain further off than so many of these is cut.
+_ROBUST, _MOST_DEVIATIONS = 1.4826, 4.0
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """Metal with its hole filled.
+
+    Attributes:
+        grey: (H, W) float32, 0 to 255; outside the hole as it is.
+        tone: (H, W) float32, the mean of the metal around each pixel.
+        strength: (H, W) float32, the standard deviation of its grain in grey levels.
+    """
+
+    grey: Floats
+    tone: Floats
+    strength: Floats
+
+
+def simulate(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> Simulated:
+    """Fill a hole with tone and grain of the metal around it.
+
+    Args:
+        grey: (H, W) float32, 0 to 255; what is in the hole does not count.
+        hole: (H, W) bool.
+        smooth: (H, W) float32, about the tone that the hole should have; what differs from it outside of the hole is
+            other metal, or none, and says nothing of the grain.
+        chance: How much of what cannot be known is drawn at random: 0 for the expected grain, which is smoother than
+            metal is, 1 for grain with all the variance of that around the hole.
+    """
+    if grey.size > _MOST_PIXELS:
+        return _simulate_large(grey, hole, smooth, chance)
+    like = _like(grey, hole, smooth)
+    grain = _grain_of(grey, like, smooth)
+    field = _Field(grain.detail, like.astype(np.float32))
+    drawn = chance * field.draw() if chance else np.zeros_like(grey)
+    seen = (dilate(hole, _NEAR_PX) & like).astype(np.float32)
+    filled = drawn + field.expect(grain.detail - drawn, seen)
+    made = np.where(hole, grain.tone + grain.strength * filled, grey)
+    return Simulated(made.astype(np.float32), grain.tone, grain.strength)
+
+
+def _simulate_large(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> Simulated:
+    """The same at half the size, where grain can be expected at all; the finest grain is drawn at random."""
+    size = ((grey.shape[0] + 1) // 2, (grey.shape[1] + 1) // 2)
+    halved, small_hole = shrunk(grey[:, :, None], hole, size)
+    small = halved.reshape(size)
+    small_smooth = np.asarray(cv2.resize(smooth, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
+    coarse = simulate(small, small_hole, small_smooth, chance)
+    whole, tone, strength, plain = (
+        np.asarray(cv2.resize(values, grey.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+        for values in (coarse.grey, coarse.tone, coarse.strength, np.where(small_hole, coarse.tone, small))
+    )
+    like = _like(grey, hole, smooth) & ~dilate(hole, 1)
+    fine = _grain_of((grey - plain).astype(np.float32), like, np.zeros_like(grey))
+    drawn = min(1.0, chance + _FINE_CHANCE) * fine.strength * _Field(fine.detail, like.astype(np.float32)).draw()
+    return Simulated(np.where(hole, whole + drawn, grey).astype(np.float32), tone, strength)
+
+
+def _like(grey: Floats, hole: Mask, smooth: Floats) -> Mask:
+    """Known pixels of the metal that the hole is in: not a dark table, not a weld beside it."""
+    expected = spread(smooth[:, :, None], hole)[:, :, 0]
+    known = (~hole).astype(np.float32)
+    weight = cv2.GaussianBlur(known, (0, 0), _LIKE_SIGMA_PX) + np.float32(1e-6)
+    local = cv2.GaussianBlur(grey * known, (0, 0), _LIKE_SIGMA_PX) / weight
+    return np.asarray(~hole & (np.abs(local - expected) <= np.maximum(_LEAST_OFF, _OFF_SHARE * expected)))
+
+
+@dataclass(frozen=True)
+class _Grain:
+    """Tone, strength of the grain, and the grain itself at strength 1 (0 where it does not count), (H, W) float32."""
+
+    tone: Floats
+    strength: Floats
+    detail: Floats
+
+
+def _grain_of(grey: Floats, like: Mask, smooth: Floats) -> _Grain:
+    counts = like.astype(np.float32)
+    weight = _blur(counts) + np.float32(_LEAST_WEIGHT)
+    tone: Floats = (_blur(grey * counts) + np.float32(_LEAST_WEIGHT) * smooth) / weight
+    detail: Floats = (grey - tone) * counts
+    usual = _ROBUST * float(np.median(np.abs(detail[like]))) if like.any() else 0.0
+    most = np.float32(_MOST_DEVIATIONS * (usual + 1))
+    detail = np.clip(detail, -most, most)  # a spatter or a mark is no grain
+    energy = _blur(detail * detail) + np.float32(_LEAST_WEIGHT * usual**2)
+    strength: Floats = np.sqrt(energy / weight + np.float32(_LEAST_VARIANCE))
+    return _Grain(tone, strength, detail / strength)
+
+
+def _blur(values: Floats) -> Floats:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), _TONE_SIGMA_PX), np.float32)
+
+
+class _Field:
+    """A stationary Gaussian field with the covariance of what is known of an image.
+
+    Args:
+        detail: (H, W) float32 of mean 0, 0 where it is not known.
+        known: (H, W) float32, 1 where it is.
+    """
+
+    def __init__(self, detail: Floats, known: Floats) -> None:
+        self._shape = detail.shape
+        self._padded = tuple(scipy.fft.next_fast_len(side + 2 * _REACH_PX, real=True) for side in detail.shape)
+        products, pairs = (self._back(np.abs(self._to(values)) ** 2) for values in (detail, known))
+        down, across = (np.minimum(np.arange(side), side - np.arange(side)) for side in self._padded)
+        distance = np.hypot(down[:, None], across[None])
+        enough = pairs > _LEAST_PAIRS * float(pairs[0, 0])
+        covariance = np.where(enough, products / np.maximum(pairs, 1), 0) * np.clip(
+            1 - distance / (2 * _REACH_PX), 0, 1
+        )
+        # an estimate from few pixels may be no covariance; its nearest one has no negative power
+        self._power = np.maximum(self._to(covariance.astype(np.float32)).real, 0)
+        self._noise = _NOISE_SHARE * float(self._back(self._power)[0, 0])
+
+    def draw(self) -> Floats:
+        """One picture of the field, (H, W) float32; always the same."""
+        white = np.random.default_rng(_SEED).standard_normal(self._padded, np.float32)
+        return self._cut(self._back(self._to(white) * np.sqrt(self._power)))
+
+    def expect(self, values: Floats, seen: Floats) -> Floats:
+        """The field everywhere, given its values where `seen` is 1, (H, W) float32."""
+
+        def product(rows: Floats) -> Floats:
+            return np.asarray(seen * self._spread(rows) + self._noise * rows)
+
+        wanted = seen * values
+        solution, rest = np.zeros_like(wanted), wanted.copy()
+        direction, size = rest.copy(), float((rest**2).sum())
+        enough = _PRECISION**2 * size
+        for _ in range(_MOST_STEPS):
+            if size <= enough:
+                break
+            changed = product(direction)
+            step = size / float((direction * changed).sum())
+            solution += step * direction
+            rest -= step * changed
+            before, size = size, float((rest**2).sum())
+            direction = rest + (size / before) * direction
+        return self._spread(solution)
+
+    def _spread(self, values: Floats) -> Floats:
+        return self._cut(self._back(self._to(values) * self._power))
+
+    def _to(self, values: Floats) -> npt.NDArray[np.complex64]:
+        return np.asarray(scipy.fft.rfft2(values, self._padded))
+
+    def _back(self, spectrum: npt.NDArray[np.generic]) -> Floats:
+        return np.asarray(scipy.fft.irfft2(spectrum, self._padded), np.float32)
+
+    def _cut(self, values: Floats) -> Floats:
+        return values[: self._shape[0], : self._shape[1]]
