@@ -62,7 +62,7 @@ def test_synthetic_images_calibrate_nothing(three):
 def test_the_backbone_stays_as_it_is_unless_asked(three, tiny_config):
     root, summary = three
     assert summary.details["method"] == "linear"
-    assert any("3 real photos, each left out in turn" in note for note in summary.notes)
+    assert any("was set by 2 real photos" in note for note in summary.notes)
     settings = {"epochs": 2, "method": "finetune"}
     trained = train(root / "mixed", root / "finetuned", tiny_config(training=settings))
     # not 17: three of the 135 images are a quarter of the draws
@@ -94,7 +94,7 @@ def test_a_cold_start_counts_the_real_photos_of_the_other_class_aside(tmp_path, 
     summary = train(mixed, tmp_path / "model", tiny_config(training={"epochs": 2}))
     card = load_card(tmp_path / "model")
     assert card.validated_on == {label: {"real": 0, "synthetic": 6} for label in ("bad", "good")}
-    assert any("which chose nothing: right on" in n and n.endswith("of 1 good") for n in summary.notes)
+    assert any("which also set the border: right on" in n and n.endswith("of 1 good") for n in summary.notes)
     assert any("class bad (no real photos) is synthetic" in record.message for record in caplog.records)
     measured = evaluate(tmp_path / "model", mixed, tmp_path / "evaluation", CPU)
     assert measured.counts["photos"] == 1

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from weldgen.classifier.backbones import create_backbone
-from weldgen.classifier.linear import _balanced, _fit, _install, _Linear, _shift
+from weldgen.classifier.linear import _USUAL_SHARE, _USUAL_WEIGHT, _fit, _install, _Linear, _shift
 from weldgen.classifier.loader import Images
 from weldgen.classifier.model_file import load_model
 from weldgen.classifier.network import WeldNetwork
@@ -39,46 +39,68 @@ def shifted_photos(reals, children=()):
     return features, images(rows)
 
 
-def test_the_border_lies_between_real_photos():
-    features, training = shifted_photos([(0, 3.0), (1, 7.0), (1, 7.4)])
-    weights = np.ones(len(training))
+LABELS = ("first", "second")
+NONE_UNSEEN = np.zeros((0, 2)), np.zeros(0, np.int64)
+
+
+def shift_of(features, training, labels=LABELS, unseen=NONE_UNSEEN):
+    return _shift(features, training, np.ones(len(training)), labels, unseen)
+
+
+def test_the_border_follows_the_real_photos():
+    features, training = shifted_photos([(0, 3.0), (0, 2.8), (1, 7.0), (1, 7.4)])
     synthetic = np.array([sample.origin == "synthetic" for sample in training.samples])
-    plain = _fit(features, training.targets, weights, synthetic, 2)
-    shift, notes = _shift(features, training, weights, 2)
+    plain = _fit(features, training.targets, np.ones(len(training)), synthetic, 2)
+    shift, notes = shift_of(features, training)
     unseen = np.array([[3.0, 0.0], [7.2, 0.0]])
     assert plain.logits(unseen).argmax(axis=1).tolist() == [1, 1]
-    assert (plain.logits(unseen) + shift).argmax(axis=1).tolist() == [0, 1]
-    assert "3 real photos" in notes[0] and shift.sum() == pytest.approx(0)
+    assert (plain.logits(unseen) - shift).argmax(axis=1).tolist() == [0, 1]
+    assert "4 real photos" in notes[0] and shift.sum() == pytest.approx(0)
+
+
+def test_few_photos_move_it_less_than_many():
+    few, _ = shift_of(*shifted_photos([(0, 3.0), (0, 3.0)]))
+    many, _ = shift_of(*shifted_photos([(0, 3.0)] * 12))
+    assert 0 < few[1] < 0.8 * many[1]
+
+
+def test_validation_photos_count_as_they_are():
+    features, training = shifted_photos([])
+    centres = _fit(features, training.targets, np.ones(80), np.ones(80, bool), 2).logits(features)[:40].mean(axis=0)
+    unseen = np.array([[3.0, 0.0], [3.0, 0.0]]), np.array([0, 0])
+    shift, notes = shift_of(features, training, unseen=unseen)
+    judged = _fit(features, training.targets, np.ones(80), np.ones(80, bool), 2).logits(unseen[0])[0] - centres
+    expected = 2 * judged / (2 + _USUAL_WEIGHT)
+    assert shift == pytest.approx(expected - expected.mean()) and "2 real photos" in notes[0]
 
 
 def test_of_many_photos_some_are_left_out_in_turn(monkeypatch):
     features, training = shifted_photos([(label, 3.0 + 4 * label) for label in (0, 1) for _ in range(30)])
     fits = []
     monkeypatch.setattr("weldgen.classifier.linear._fit", lambda *job: fits.append(job) or _fit(*job))
-    _, notes = _shift(features, training, np.ones(len(training)), 2)
-    assert len(fits) == 40 and "40 real photos" in notes[0]
+    _, notes = shift_of(features, training)
+    assert len(fits) == 41 and "40 real photos" in notes[0]
 
 
 def test_images_made_from_a_photo_do_not_judge_it():
-    features, training = shifted_photos([(0, 3.0), (1, 7.0)])
-    with_children, more = shifted_photos([(0, 3.0), (1, 7.0)], children=[1] * 40)
-    one, _ = _shift(features, training, np.ones(len(training)), 2)
-    other, _ = _shift(with_children, more, np.ones(len(more)), 2)
+    reals = [(0, 3.0), (0, 3.0), (1, 7.0), (1, 7.0)]
+    one, _ = shift_of(*shifted_photos(reals))
+    other, _ = shift_of(*shifted_photos(reals, children=[1] * 40))
     # the children lie far off on the other class's side and would move the border of the photo they come from
-    assert np.sign(one[0]) == np.sign(other[0]) == 1
+    assert np.sign(one[1]) == np.sign(other[1]) == 1
 
 
-def test_without_a_real_photo_of_a_class_the_border_stays():
-    features, training = shifted_photos([(0, 3.0), (0, 2.0)])
-    shift, notes = _shift(features, training, np.ones(len(training)), 2)
+def test_the_only_photo_of_a_class_is_not_left_out():
+    shift, notes = shift_of(*shifted_photos([(0, 3.0), (1, 30.0)]))
     assert not shift.any() and notes == []
 
 
-def test_balanced_borders_by_hand():
-    # margins of the two classes' photos are 1 and 5: the border moves by 2, so that both are 3
-    shift = _balanced(np.array([[0.5, -0.5], [-2.5, 2.5]]))
-    assert shift.tolist() == pytest.approx([1.0, -1.0])
-    assert _balanced(np.diag([2.0, 2.0, 2.0])).tolist() == pytest.approx([0, 0, 0])
+def test_without_photos_the_border_lies_where_it_usually_does():
+    features, training = shifted_photos([])
+    shift, notes = shift_of(features, training, ("good", "bad"))
+    logits = _fit(features, training.targets, np.ones(80), np.ones(80, bool), 2).logits(features)
+    gap = logits[40:].mean(axis=0) - logits[:40].mean(axis=0)
+    assert shift == pytest.approx(_USUAL_SHARE * (gap - gap.mean())) and "usually lies" in notes[0]
 
 
 @pytest.mark.parametrize("classes", [2, 3])

@@ -19,6 +19,7 @@ from weldgen.errors import DataError
 from weldgen.receipts import read_receipt
 from weldgen.report.review_pages import write_clean_page
 
+WIDE = {"mask": {"dilate_px": 40}, "inpaint": {"keep_margin": False}}
 FAST = {"detect": {"backend": "rapidocr", "rapidocr_canvas_px": 256, "mag_ratio": 1}, "split": {"duplicate_bits": -1}}
 WRONG_LISTS = [
     ("good/marked.png\ngood/nowhere.png", "names good/nowhere.png, which is not in"),
@@ -74,7 +75,7 @@ def test_listed_photos_are_done_again_and_keep_their_result(cleaned, tmp_path):
     listed = tmp_path / "again.txt"
     listed.write_text("good/marked.png\n\ngood/marked.png\n")
     before, receipt = state(out), read_receipt(out)
-    summary = clean(source, out, config(only=str(listed), mask={"dilate_px": 40}))
+    summary = clean(source, out, config(only=str(listed), **WIDE))
     assert summary.counts["done again"] == 1 and summary.counts["photos"] == 3
     after = state(out)
     for name in ("bad/marked.png", "good/bare.png"):
@@ -86,11 +87,11 @@ def test_listed_photos_are_done_again_and_keep_their_result(cleaned, tmp_path):
     assert clean(source, out, config()).skipped
     # the same settings: done again all the same
     stamp = after["good/marked.png"][1]
-    clean(source, out, config(only=str(listed), mask={"dilate_px": 40}))
+    clean(source, out, config(only=str(listed), **WIDE))
     again = state(out)["good/marked.png"]
     assert again[1] > stamp
     # a whole run with other settings leaves what a person asked for
-    whole = clean(source, out, config(mask={"dilate_px": 10}))
+    whole = clean(source, out, config(mask={"dilate_px": 30}, inpaint={"keep_margin": False}))
     last = state(out)
     assert last["good/marked.png"] == again
     assert last["bad/marked.png"][0]["id"] != before["bad/marked.png"][0]["id"]

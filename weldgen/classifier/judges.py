@@ -54,8 +54,14 @@ def logits_of(network: WeldNetwork, images: Images) -> tuple[Tensor, Tensor]:
     return logits, classes
 
 
-def aside_notes(network: WeldNetwork, aside: Images) -> list[str]:
-    """How many of the real photos set aside are right, by class."""
+def aside_notes(network: WeldNetwork, aside: Images, about: str) -> list[str]:
+    """How many of the real photos set aside are right, by class.
+
+    Args:
+        network: The trained network.
+        aside: The photos.
+        about: What they were used for, as a clause.
+    """
     if not len(aside):
         return []
     logits, classes = logits_of(network, aside)
@@ -63,4 +69,4 @@ def aside_notes(network: WeldNetwork, aside: Images) -> list[str]:
     labels = [sample.label for sample in aside.samples]
     hits = Counter(label for label, hit in zip(labels, right, strict=True) if hit)
     counts = ", ".join(f"{hits[label]} of {count} {label}" for label, count in sorted(Counter(labels).items()))
-    return [f"real validation photos, which chose nothing: right on {counts}"]
+    return [f"real validation photos, {about}: right on {counts}"]

@@ -98,7 +98,10 @@ def fit(
     )
     save_model(out, network, card)
     return Result(
-        (*_notes(backbone, learning, card, keeper, plan, config), *aside_notes(network, judges.aside)),
+        (
+            *_notes(backbone, learning, card, keeper, plan, config),
+            *aside_notes(network, judges.aside, "which chose nothing"),
+        ),
         backbone.weights,
         _details(card, keeper, plan, precision, learning),
     )

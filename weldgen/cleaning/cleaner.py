@@ -64,21 +64,20 @@ class Cleaner:
     def clean(self, image: RGB) -> Cleaned:
         """Take the writing out of a photo, (H, W, 3) uint8 RGB."""
         found = self._find(image, [np.s_[0 : image.shape[0], 0 : image.shape[1]]])
-        holes, ink, regions, result = found.holes, found.ink, list(found.regions), image
-        if not holes.any():
-            return Cleaned(image, holes, regions, 0)
-        result = self._fill(image, holes, ink)
+        wide, ink, regions = found.holes, found.ink, list(found.regions)
+        if not wide.any():
+            return Cleaned(image, wide, regions, 0)
         for attempt in range(self.verify_rounds + 1):
-            left = self._find(result, self._windows(holes))
+            holes = tighten(image, wide, ink) if self.inpaint.keep_margin else wide
+            result = self._fill(image, holes)
+            left = self._find(result, self._windows(wide))
+            more = dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
             # a false alarm that was filled already and comes back would come back for ever
-            wider = holes | dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
-            if attempt == self.verify_rounds or not left.holes.any() or np.array_equal(wider, holes):
-                return Cleaned(result, holes, regions, len(left.regions))
-            holes = wider
-            ink = ink | dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
+            if attempt == self.verify_rounds or not (more & ~(ink if self.inpaint.keep_margin else wide)).any():
+                break
+            wide, ink = wide | more, ink | more
             regions += left.regions
-            result = self._fill(image, holes, ink)
-        return Cleaned(result, holes, regions, 0)
+        return Cleaned(result, holes, regions, len(left.regions))
 
     def _find(self, image: RGB, windows: Sequence[tuple[slice, slice]]) -> TextMask:
         seen = self.segmenter.segment_windows(image, windows)
@@ -89,10 +88,8 @@ class Cleaner:
         around = scaled_px(self.inpaint.context_px / 2, holes.shape)
         return [crop.window for crop in find_crops(holes, around)]
 
-    def _fill(self, image: RGB, holes: Mask, ink: Mask) -> RGB:
+    def _fill(self, image: RGB, holes: Mask) -> RGB:
         context, feather = self.inpaint.context_px, self.inpaint.feather_px
-        if self.inpaint.keep_margin:
-            holes = tighten(image, holes, ink)
         return fill_holes(
             image,
             holes,

@@ -90,7 +90,7 @@ def _simulate_large(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> 
     """The same at half the size, where grain can be expected at all; the finest grain is drawn at random."""
     size = ((grey.shape[0] + 1) // 2, (grey.shape[1] + 1) // 2)
     halved, small_hole = shrunk(grey[:, :, None], hole, size)
-    small = halved.reshape(size)
+    small = halved[:, :, 0]
     small_smooth = np.asarray(cv2.resize(smooth, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
     coarse = simulate(small, small_hole, small_smooth, chance)
     whole, tone, strength, plain = (

@@ -65,7 +65,7 @@ class InpaintConfig(Config):
     batch_size: int = Field(4, ge=1, description="crops that LaMa fills at once")
     context_px: int = Field(128, ge=16, description="metal around a hole that the inpainter sees, on a 1500 px photo")
     keep_margin: bool = Field(True, description="leave the margin around the strokes as it is where no ink lies on it")
-    feather_px: int = Field(5, ge=0, le=30, description="width of the blended seam inside the hole, on a 1500 px photo")
+    feather_px: int = Field(2, ge=0, le=30, description="width of the blended seam inside the hole, on a 1500 px photo")
 
 
 class CleanConfig(StageConfig):

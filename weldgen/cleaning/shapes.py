@@ -58,8 +58,11 @@ def shrunk(image: npt.NDArray[np.generic], hole: Mask, size: tuple[int, int]) ->
     known = (~hole).astype(np.float32)
     weight = cv2.resize(known, size[::-1], interpolation=cv2.INTER_AREA)
     pixels = image.astype(np.float32)
-    inside = cv2.resize(pixels, size[::-1], interpolation=cv2.INTER_AREA)
-    beside = cv2.resize(pixels * known[:, :, None], size[::-1], interpolation=cv2.INTER_AREA)
+    # OpenCV drops the axis of a single channel
+    inside, beside = (
+        cv2.resize(values, size[::-1], interpolation=cv2.INTER_AREA).reshape(*size, -1)
+        for values in (pixels, pixels * known[:, :, None])
+    )
     clean = np.where(weight[:, :, None] > 0, beside / np.maximum(weight, 1e-6)[:, :, None], inside)
     return np.asarray(clean, np.float32), np.asarray(weight < 0.999)
 
