@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from weldgen.cleaning.photos import clean_samples, image_key, load_cleaner, mask_names
+from weldgen.cleaning.photos import check_given_masks, clean_samples, image_key, load_cleaner, mask_names
 from weldgen.cleaning.redo import redo
 from weldgen.cleaning.settings import AUTO, LAMA, CleanConfig, detector_names, inpainter_name
 from weldgen.cleaning.summary import REDONE, summarise
@@ -42,12 +42,13 @@ def clean(source: Path, out: Path, config: CleanConfig) -> Summary:
     _check_folders(source, out)
     if config.only:
         return redo(source, out, config)
-    inputs = {"source": source}
+    inputs = {"source": source} | ({"masks": Path(config.mask.given)} if config.mask.given else {})
     key = stage_key("clean", config, inputs)
     done = finished(out, key)
     if done:
         return done
     photos = decide_split(Dataset.open(source), config.split, config.seed, _earlier_splits(out))
+    check_given_masks(photos, config)
     masks = mask_names(photos.samples) if config.save_masks else {}
     keys = {sample.file_name: image_key(sample, config) for sample in photos.samples}
     same = {(sample.file_name, sample.id, sample.split) for sample in photos.samples}

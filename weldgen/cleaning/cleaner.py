@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.by_hand import boxes_mask
 from weldgen.cleaning.crops import fill_holes, find_crops
 from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
 from weldgen.cleaning.ink import InkSegmenter
@@ -61,10 +62,20 @@ class Cleaner:
     inpaint: InpaintConfig
     verify_rounds: int
 
-    def clean(self, image: RGB) -> Cleaned:
-        """Take the writing out of a photo, (H, W, 3) uint8 RGB."""
-        found = self._find(image, [np.s_[0 : image.shape[0], 0 : image.shape[1]]])
-        wide, ink, regions = found.holes, found.ink, list(found.regions)
+    def clean(self, image: RGB, given: Mask | None = None) -> Cleaned:
+        """Take the writing out of a photo, (H, W, 3) uint8 RGB.
+
+        Args:
+            image: The photo.
+            given: (H, W) bool, what a person wants to be replaced: exactly that is, and nothing is searched for.
+        """
+        whole = [np.s_[0 : image.shape[0], 0 : image.shape[1]]]
+        if given is not None:
+            result = self._fill(image, given)
+            return Cleaned(result, given, [], len(self._find(result, whole).regions))
+        found = self._find(image, whole)
+        always = boxes_mask(self.mask.include, image.shape)
+        wide, ink, regions = found.holes | always, found.ink | always, list(found.regions)
         if not wide.any():
             return Cleaned(image, wide, regions, 0)
         for attempt in range(self.verify_rounds + 1):
@@ -81,7 +92,10 @@ class Cleaner:
 
     def _find(self, image: RGB, windows: Sequence[tuple[slice, slice]]) -> TextMask:
         seen = self.segmenter.segment_windows(image, windows)
-        return text_mask(image, detect_all(self.detectors, image, windows), seen, self.mask)
+        found = text_mask(image, detect_all(self.detectors, image, windows), seen, self.mask)
+        never = boxes_mask(self.mask.exclude, image.shape)
+        regions = [region for region in found.regions if not _inside(region, never)]
+        return TextMask(found.holes & ~never, found.ink & ~never, regions)
 
     def _windows(self, holes: Mask) -> list[tuple[slice, slice]]:
         """Where to look again: what lies further from the holes has been looked at and is as it was."""
@@ -97,3 +111,9 @@ class Cleaner:
             max(16, scaled_px(context, image.shape)),
             scaled_px(feather, image.shape),
         )
+
+
+def _inside(region: TextRegion, mask: Mask) -> bool:
+    """Whether the middle of a region lies in a mask."""
+    x, y = region.polygon.mean(axis=0)
+    return bool(mask[min(int(y), mask.shape[0] - 1), min(int(x), mask.shape[1] - 1)])

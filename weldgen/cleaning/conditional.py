@@ -56,11 +56,13 @@ class Simulated:
         grey: (H, W) float32, 0 to 255; outside the hole as it is.
         tone: (H, W) float32, the mean of the metal around each pixel.
         strength: (H, W) float32, the standard deviation of its grain in grey levels.
+        support: (H, W) float32, 0 to 1: how much metal of this kind there is around each pixel to learn that from.
     """
 
     grey: Floats
     tone: Floats
     strength: Floats
+    support: Floats
 
 
 def simulate(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> Simulated:
@@ -83,7 +85,7 @@ def simulate(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> Simulat
     seen = (dilate(hole, _NEAR_PX) & like).astype(np.float32)
     filled = drawn + field.expect(grain.detail - drawn, seen)
     made = np.where(hole, grain.tone + grain.strength * filled, grey)
-    return Simulated(made.astype(np.float32), grain.tone, grain.strength)
+    return Simulated(made.astype(np.float32), grain.tone, grain.strength, grain.support)
 
 
 def _simulate_large(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> Simulated:
@@ -93,14 +95,20 @@ def _simulate_large(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> 
     small = halved[:, :, 0]
     small_smooth = np.asarray(cv2.resize(smooth, size[::-1], interpolation=cv2.INTER_AREA), np.float32)
     coarse = simulate(small, small_hole, small_smooth, chance)
-    whole, tone, strength, plain = (
+    whole, tone, strength, support, plain = (
         np.asarray(cv2.resize(values, grey.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-        for values in (coarse.grey, coarse.tone, coarse.strength, np.where(small_hole, coarse.tone, small))
+        for values in (
+            coarse.grey,
+            coarse.tone,
+            coarse.strength,
+            coarse.support,
+            np.where(small_hole, coarse.tone, small),
+        )
     )
     like = _like(grey, hole, smooth) & ~dilate(hole, 1)
     fine = _grain_of((grey - plain).astype(np.float32), like, np.zeros_like(grey))
     drawn = min(1.0, chance + _FINE_CHANCE) * fine.strength * _Field(fine.detail, like.astype(np.float32)).draw()
-    return Simulated(np.where(hole, whole + drawn, grey).astype(np.float32), tone, strength)
+    return Simulated(np.where(hole, whole + drawn, grey).astype(np.float32), tone, strength, support)
 
 
 def _like(grey: Floats, hole: Mask, smooth: Floats) -> Mask:
@@ -114,16 +122,18 @@ def _like(grey: Floats, hole: Mask, smooth: Floats) -> Mask:
 
 @dataclass(frozen=True)
 class _Grain:
-    """Tone, strength of the grain, and the grain itself at strength 1 (0 where it does not count), (H, W) float32."""
+    """Tone, strength of the grain, support, and the grain itself at strength 1 (0 where it does not count)."""
 
     tone: Floats
     strength: Floats
+    support: Floats
     detail: Floats
 
 
 def _grain_of(grey: Floats, like: Mask, smooth: Floats) -> _Grain:
     counts = like.astype(np.float32)
-    weight = _blur(counts) + np.float32(_LEAST_WEIGHT)
+    support = _blur(counts)
+    weight = support + np.float32(_LEAST_WEIGHT)
     tone: Floats = (_blur(grey * counts) + np.float32(_LEAST_WEIGHT) * smooth) / weight
     detail: Floats = (grey - tone) * counts
     usual = _ROBUST * float(np.median(np.abs(detail[like]))) if like.any() else 0.0
@@ -131,7 +141,7 @@ def _grain_of(grey: Floats, like: Mask, smooth: Floats) -> _Grain:
     detail = np.clip(detail, -most, most)  # a spatter or a mark is no grain
     energy = _blur(detail * detail) + np.float32(_LEAST_WEIGHT * usual**2)
     strength: Floats = np.sqrt(energy / weight + np.float32(_LEAST_VARIANCE))
-    return _Grain(tone, strength, detail / strength)
+    return _Grain(tone, strength, support, detail / strength)
 
 
 def _blur(values: Floats) -> Floats:

@@ -22,6 +22,7 @@ from weldgen.cleaning.morphology import dilate, stroke_width
 from weldgen.cleaning.pen import pen_of, to_lab
 from weldgen.cleaning.settings import MaskConfig
 from weldgen.cleaning.stamps import ink_probability
+from weldgen.cleaning.stickers import Sticker, find_sticker
 from weldgen.cleaning.surface import backdrop
 
 RGB = npt.NDArray[np.uint8]
@@ -57,6 +58,8 @@ _MAX_BOX_SHARE = 0.06
 _MAX_REGION_SHARE = 0.4
 # The margin stops short of the part's edge, whose bright line would be lost.
 _RIM_PX = 4
+# Around print on a label.
+_PRINT_MARGIN_PX = 5
 
 
 @dataclass(frozen=True)
@@ -89,21 +92,29 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     small = np.asarray(small, dtype=np.uint8)
     seen = ink.resized((small.shape[0], small.shape[1]))
     probability = ink_probability(small, seen, stamped=config.stamped)
+    stickers, regions = _stickers(small, regions, scale)
     strokes, boxes, believed = _believe(probability, regions, scale, config)
+    labels, prints = np.zeros_like(strokes), np.zeros_like(strokes)
+    for region, sticker in stickers:
+        believed.append(region)
+        labels |= sticker.area
+        prints |= sticker.area if config.objects == "remove" else sticker.print
     lone = np.zeros_like(strokes)
     if config.ink and config.mode != "box":
-        lone = _lone_ink(probability, strokes | boxes)
-        lone |= _same_pens(small, strokes | lone, _suspicion(seen, believed, scale))
+        lone = _lone_ink(probability, strokes | boxes) & ~labels
+        lone |= _same_pens(small, strokes | lone, _suspicion(seen, believed, scale)) & ~labels
         strokes |= lone
-    if not strokes.any() and not boxes.any():
+    if not strokes.any() and not boxes.any() and not prints.any():
         return TextMask(np.zeros((height, width), bool), np.zeros((height, width), bool), [])
     doubtful = np.maximum(seen.ink, seen.stamped) > _DOUBT
     grown = guarded_growth(small, strokes, doubtful, scaled_px(config.dilate_px, small.shape))
     # a box already reaches beyond the ink
     grown |= dilate(boxes, scaled_px(config.dilate_px / 3, small.shape))
-    known = strokes | boxes
+    # paper is flat: print needs no wide margin there, and must not get one that reaches beyond the label
+    grown |= dilate(prints, max(2, scaled_px(_PRINT_MARGIN_PX, small.shape)))
+    known = strokes | boxes | prints
     dark = backdrop(small, known)
-    grown &= ~dilate(dark, _RIM_PX) | strokes
+    grown &= ~dilate(dark, _RIM_PX) | strokes | prints
     holes, covered = (_enlarged(mask, width, height) for mask in (grown, known))
     return TextMask(holes, covered, _unique(believed) + _ink_regions(lone, scale))
 
@@ -139,6 +150,22 @@ def _believe(
         else:
             strokes |= found
     return strokes, boxes, believed
+
+
+def _stickers(
+    image: RGB, regions: Sequence[TextRegion], scale: float
+) -> tuple[list[tuple[TextRegion, Sticker]], list[TextRegion]]:
+    """Regions that are print on a label, with the labels, and the other regions."""
+    lab = to_lab(image) if regions else np.zeros((0, 0, 3), np.float32)
+    found, others = [], []
+    for region in regions:
+        inside = _filled(region, scale, image.shape)
+        sticker = find_sticker(lab, inside) if inside.mean() <= _MAX_BOX_SHARE else None
+        if sticker is None:
+            others.append(region)
+        else:
+            found.append((region, sticker))
+    return found, others
 
 
 def _lone_ink(probability: Floats, known: Mask) -> Mask:

@@ -15,10 +15,13 @@ from weldgen.cleaning.settings import CleanConfig, inpainter_name
 from weldgen.cleaning.summary import REDONE
 from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.writer import KEY, DatasetWriter
-from weldgen.errors import DataError
-from weldgen.runtime import content_hash, resolve_device, resolve_jobs, track
+from weldgen.errors import ConfigError, DataError
+from weldgen.runtime import content_hash, file_hash, resolve_device, resolve_jobs, track
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from weldgen.cleaning.cleaner import Cleaned, Cleaner
     from weldgen.cleaning.transcribe import Transcriber
     from weldgen.data.images import Photo
@@ -83,7 +86,11 @@ def clean_samples(
             failures.append(photo)
             continue
         begun = time.monotonic()
-        cleaned = cleaner.clean(photo.pixels)
+        try:
+            cleaned = cleaner.clean(photo.pixels, _given_mask(sample, photo, config))
+        except DataError as error:
+            failures.append(Failure(sample.file_name, error.message))
+            continue
         extra = _extra(sample, cleaned, cleaner, time.monotonic() - begun) | {REDONE: bool(config.only)}
         if reader:
             pairs = zip(extra["regions"], reader.read(photo.pixels, cleaned.regions), strict=True)
@@ -98,8 +105,41 @@ def clean_samples(
 def image_key(sample: Sample, config: CleanConfig) -> str:
     """What the result of one photo depends on."""
     settings = config.model_dump(mode="json", exclude=_NOT_IN_IMAGE_KEY)
+    settings["mask"].pop("given")
     parts = [sample.id, sample.label, sample.split, sample.group, settings]
+    own = _mask_file(config.mask.given, sample.file_name)
+    parts += [file_hash(own)] if own else []
     return content_hash(json.dumps(parts, sort_keys=True).encode())
+
+
+def check_given_masks(photos: Dataset, config: CleanConfig) -> None:
+    """Refuse a folder of masks that has none for any photo.
+
+    Raises:
+        ConfigError: It has none, or does not exist.
+    """
+    folder = config.mask.given
+    names = [sample.file_name for sample in photos.samples]
+    if folder and names and not any(_mask_file(folder, name) for name in names):
+        example = (Path(folder) / names[0]).with_suffix(".png")
+        raise ConfigError(
+            f"mask.given={folder} holds no mask of a photo; expected files such as {example}",
+            "draw masks, white on what is to go, of the size of the photos",
+        )
+
+
+def _mask_file(folder: str, file_name: str) -> Path | None:
+    """The mask of a photo in a folder of masks, or None: `good/a.jpg` has `good/a.jpg.png` or `good/a.png`."""
+    name = PurePosixPath(file_name)
+    paths = (Path(folder) / f"{name}.png", Path(folder) / name.with_suffix(".png"))
+    return next((path for path in paths if folder and path.is_file()), None)
+
+
+def _given_mask(sample: Sample, photo: Photo, config: CleanConfig) -> npt.NDArray[np.bool_] | None:
+    from weldgen.cleaning.by_hand import read_mask
+
+    path = _mask_file(config.mask.given, sample.file_name)
+    return read_mask(path, photo.pixels.shape, config.mask.grow_px) if path else None
 
 
 def mask_names(samples: Sequence[Sample]) -> dict[str, str]:

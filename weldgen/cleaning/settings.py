@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from weldgen import weights
 from weldgen.config import Config, StageConfig
@@ -44,6 +44,16 @@ class InkConfig(Config):
     precision: Literal["fp32", "bf16"] = Field("bf16", description="bf16 is used only where the CPU has it")
 
 
+def _check_box(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = box
+    if not (0 <= left < right <= 1 and 0 <= top < bottom <= 1):
+        raise ValueError("a box is left, top, right, bottom in shares of the photo, such as [0, 0, 0.2, 0.1]")
+    return box
+
+
+Box = Annotated[tuple[float, float, float, float], AfterValidator(_check_box)]
+
+
 class MaskConfig(Config):
     """How regions and ink become holes."""
 
@@ -56,6 +66,16 @@ class MaskConfig(Config):
     )
     ink: bool = Field(True, description="also take ink that lies in no region of a text detector")
     stamped: bool = Field(False, description="also remove characters that are stamped into the metal")
+    objects: Literal["keep", "remove"] = Field(
+        "keep",
+        description="printed labels: keep takes the print off and leaves the label, remove takes the whole label",
+    )
+    given: str = Field("", description="folder of masks; a photo that has one there is not searched (--mask-dir DIR)")
+    grow_px: int = Field(
+        0, ge=-60, le=60, description="pixels by which given masks are grown, or shrunk where negative"
+    )
+    include: tuple[Box, ...] = Field((), description="boxes that are always replaced, in shares of the photo")
+    exclude: tuple[Box, ...] = Field((), description="boxes that are never touched, in shares of the photo")
 
 
 class InpaintConfig(Config):

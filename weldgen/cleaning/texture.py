@@ -45,9 +45,11 @@ _UNEVEN_SIDE_PX = 9
 # Cost, in squared grey levels, of a place that is 100 pixels away.
 _DISTANCE_COST = 25.0
 # How much of the unknown grain is drawn at random: less is nearer to the truth, more looks more like metal.
-_CHANCE = 0.9
+_CHANCE = 1.0
 # Grey levels by which shapes may differ from shading.
 _ALLOWED = 3.0
+# Share of metal of the kind around a pixel that its grain can be learned from.
+_LEAST_SUPPORT = 0.1
 
 
 def fill(image: RGB, hole: Mask) -> RGB:
@@ -84,7 +86,7 @@ def _simulated(image: RGB, hole: Mask, smooth: Floats) -> tuple[Floats, Floats]:
     made = simulate(image.mean(axis=2, dtype=np.float32), hole, grey, _CHANCE)
     colour = cv2.GaussianBlur(smooth - grey[:, :, None], (0, 0), _SHAPE_SIGMA_PX)
     apart = np.abs(cv2.GaussianBlur(grey - made.tone, (0, 0), _TONE_SIGMA_PX)) / (made.strength + _ALLOWED)
-    plain = np.clip(2 - apart, 0, 1).astype(np.float32)
+    plain = (np.clip(2 - apart, 0, 1) * np.clip(made.support / _LEAST_SUPPORT, 0, 1)).astype(np.float32)
     return made.grey[:, :, None] + colour, cv2.GaussianBlur(plain, (0, 0), _TONE_SIGMA_PX)
 
 

@@ -60,13 +60,16 @@ def clean(
     only: Annotated[
         Path | None, typer.Option(help="List of photos to clean again; all others stay as they are.")
     ] = None,
+    mask_dir: Annotated[
+        Path | None, typer.Option(help="Folder of masks; photos that have one there are not searched.")
+    ] = None,
     transcribe: Annotated[
         bool, typer.Option("--transcribe", help="Read the writing and keep it in the metadata.")
     ] = False,
 ) -> int:
     """Find writing on photos and take it away.
 
-    weldgen clean [SRC=data/raw] [--out data/clean] [--transcribe] [--review] [--only LIST]
+    weldgen clean [SRC=data/raw] [--out data/clean] [--transcribe] [--review] [--only LIST] [--mask-dir DIR]
     """
     from weldgen.receipts import read_receipt
     from weldgen.stages import get_stage
@@ -76,7 +79,10 @@ def clean(
     earlier = read_receipt(target) if only else None
     if earlier and "source" not in paths:
         paths["source"] = Path(earlier["inputs"]["source"])  # the list is about the photos that were cleaned there
-    flags = {"only": str(only) if only else None, "transcribe": transcribe or None}
+    flags = {
+        "only": str(only) if only else None, "transcribe": transcribe or None,
+        "mask.given": str(mask_dir) if mask_dir else None,
+    }  # fmt: skip
     code = run_configured("clean", common, paths, overrides, out=out, flags=flags)
     if review:
         from weldgen.report.review_pages import write_clean_page

@@ -1,0 +1,94 @@
+"""Printed labels on the metal: paper is told by its even brightness, and what is printed on it by its contrast.
+
+The ink network learned ink on metal. On paper there is nothing to learn: it is flat and pale, and all that is dark on it
+is print.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.cleaning.morphology import dilate
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+
+# CIE L*a*b* of paper, in a region of writing: pale (lamps make it bluish), even, much lighter than its print.
+_LEAST_LIGHTNESS, _MOST_COLOUR, _MOST_UNEVEN, _LEAST_CONTRAST = 45.0, 30.0, 3.0, 15.0
+# Share of the region that is paper, and that is print.
+_LEAST_PAPER, _LEAST_PRINT = 0.45, 0.04
+# The label reaches as far as lightness and colour stay this close; gaps narrower than this many heights of a line of
+# writing belong to it.
+_NEAR_LIGHTNESS, _NEAR_COLOUR, _GAP = 14.0, 12.0, 0.5
+_MOST_SHARE = 0.25
+_RIM_PX = 4
+# Print is darker than paper by this share of its contrast.
+_PRINT_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Sticker:
+    """A label.
+
+    Attributes:
+        area: (H, W) bool, all of it.
+        print: (H, W) bool, what is printed on it.
+    """
+
+    area: Mask
+    print: Mask
+
+
+def find_sticker(lab: Floats, inside: Mask) -> Sticker | None:
+    """The label that a region of writing lies on, or None where it lies on metal.
+
+    Args:
+        lab: (H, W, 3) float32 CIE L*a*b*, L 0 to 100.
+        inside: (H, W) bool, the region.
+    """
+    pixels = lab[inside]
+    if len(pixels) < 16:
+        return None
+    lightness = pixels[:, 0]
+    levels = np.clip(np.rint(lightness * 2.55), 0, 255).astype(np.uint8)
+    cut, _ = cv2.threshold(levels[None], 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    pale = levels > cut
+    if not _LEAST_PAPER <= pale.mean() <= 1 - _LEAST_PRINT:
+        return None
+    paper, print_ = np.median(pixels[pale], axis=0), np.median(pixels[~pale], axis=0)
+    # the median deviation: the soft edges of the letters are pale too
+    uneven = float(np.median(np.abs(lightness[pale] - paper[0])))
+    if (
+        paper[0] < _LEAST_LIGHTNESS
+        or float(np.hypot(paper[1], paper[2])) > _MOST_COLOUR
+        or uneven > _MOST_UNEVEN
+        or paper[0] - print_[0] < _LEAST_CONTRAST
+    ):
+        return None
+    area = _area(lab, inside, paper)
+    if area.mean() > _MOST_SHARE:
+        area = inside
+    local = cv2.dilate(cv2.medianBlur(np.clip(lab[:, :, 0], 0, 100).astype(np.uint8), 3), np.ones((15, 15), np.uint8))
+    darker = local.astype(np.float32) - lab[:, :, 0] > _PRINT_SHARE * (paper[0] - print_[0])
+    inner = ~dilate(~area, _RIM_PX)
+    return Sticker(area, np.asarray(darker & (inner | (inside & area))))
+
+
+def _area(lab: Floats, inside: Mask, paper: Floats) -> Mask:
+    """What is paper like that of the region and hangs together with it, its print included."""
+    near = np.abs(lab[:, :, 0] - paper[0]) < _NEAR_LIGHTNESS
+    near &= np.hypot(lab[:, :, 1] - paper[1], lab[:, :, 2] - paper[2]) < _NEAR_COLOUR
+    _, labels = cv2.connectedComponents(near.astype(np.uint8), connectivity=4)
+    counts = np.bincount(labels[inside & near].ravel(), minlength=2)
+    counts[0] = 0
+    sheet = (labels == int(counts.argmax())) | (inside & near)
+    rows, columns = np.nonzero(inside)
+    corners = np.stack([columns, rows], axis=1).astype(np.float32)
+    height = min(cv2.minAreaRect(corners)[1])
+    radius = max(2, round(_GAP * height))
+    # closing: letters are gaps in the sheet
+    return np.asarray(~dilate(~dilate(sheet, radius), radius) | sheet)
