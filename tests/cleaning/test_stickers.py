@@ -1,0 +1,75 @@
+"""Labels: the print on them goes, the label stays or goes."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from weldgen.cleaning.detectors import TextRegion
+from weldgen.cleaning.ink import InkMap
+from weldgen.cleaning.mask import text_mask
+from weldgen.cleaning.pen import to_lab
+from weldgen.cleaning.settings import EASYOCR, MaskConfig
+from weldgen.cleaning.stickers import find_sticker
+from weldgen.cleaning.texture import fill
+
+
+@pytest.fixture
+def labelled(make_plate, write_on):
+    """A dark plate with a white label on it, the label, and the strokes printed on it."""
+    plate = (make_plate(5, 900, 600) * 0.5).astype(np.uint8)
+    label = np.zeros((600, 900), bool)
+    label[220:340, 250:620] = True
+    plate[label] = (228, 230, 236)
+    noise = np.random.default_rng(0).normal(0, 1.0, plate.shape)
+    plate = np.clip(plate + noise, 0, 255).astype(np.uint8)
+    marked, strokes = write_on(plate, "0021-07", (290, 245), size=60)
+    return marked, label, strokes
+
+
+def box_of(strokes, margin=8):
+    rows, columns = np.nonzero(strokes)
+    left, top, right, bottom = columns.min(), rows.min(), columns.max(), rows.max()
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    outward = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)]) * margin
+    return TextRegion((np.array(corners) + outward).astype(np.float32), 0.9, EASYOCR)
+
+
+def inside_of(region, shape):
+    mask = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask, [region.polygon.astype(np.int32)], 1)
+    return mask > 0
+
+
+def test_a_label_and_its_print_are_found(labelled):
+    marked, label, strokes = labelled
+    found = find_sticker(to_lab(marked), inside_of(box_of(strokes), label.shape))
+    assert found is not None
+    assert (found.area & label).sum() > 0.97 * label.sum() and (found.area & ~label).sum() < 0.03 * label.sum()
+    assert found.print[strokes].mean() > 0.98
+    assert (found.print & ~cv2.dilate(strokes.astype(np.uint8), np.ones((7, 7))).astype(bool)).sum() == 0
+
+
+def test_writing_on_metal_lies_on_no_label(make_plate, write_on):
+    marked, strokes = write_on(make_plate(5, 900, 600), "0021-07", (290, 245), size=60)
+    assert find_sticker(to_lab(marked), inside_of(box_of(strokes), strokes.shape)) is None
+
+
+def test_the_print_goes_though_the_network_sees_no_ink(labelled):
+    marked, label, strokes = labelled
+    nothing = np.zeros(label.shape, np.float32)
+    found = text_mask(marked, [box_of(strokes)], InkMap(nothing, nothing), MaskConfig())
+    assert found.holes[strokes].mean() > 0.98 and not found.holes[~label].any()
+    assert [region.source for region in found.regions] == [EASYOCR]
+    filled = fill(marked, found.holes)
+    assert np.abs(filled[label].astype(int) - (228, 230, 236)).max() < 25
+
+
+def test_the_whole_label_goes_on_request(labelled):
+    marked, label, strokes = labelled
+    nothing = np.zeros(label.shape, np.float32)
+    found = text_mask(marked, [box_of(strokes)], InkMap(nothing, nothing), MaskConfig(objects="remove"))
+    assert found.holes[label].mean() > 0.99
+    filled = fill(marked, found.holes)
+    assert np.median(filled[label]) == pytest.approx(np.median(marked[~label]), abs=15)
