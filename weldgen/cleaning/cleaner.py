@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -75,13 +75,14 @@ class Cleaner:
             return Cleaned(result, given, [], len(self._find(result, whole).regions))
         found = self._find(image, whole)
         always = boxes_mask(self.mask.include, image.shape)
-        wide, ink, regions = found.holes | always, found.ink | always, list(found.regions)
+        wide, ink, regions, labels = found.holes | always, found.ink | always, list(found.regions), found.labels
         if not wide.any():
             return Cleaned(image, wide, regions, 0)
         for attempt in range(self.verify_rounds + 1):
             holes = tighten(image, wide, ink) if self.inpaint.keep_margin else wide
             result = self._fill(image, holes)
             left = self._find(result, self._windows(wide))
+            left = _without(left, labels & ~left.prints)  # on a label, nothing but print is writing
             more = dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
             # a false alarm that was filled already and comes back would come back for ever
             if attempt == self.verify_rounds or not (more & ~(ink if self.inpaint.keep_margin else wide)).any():
@@ -93,9 +94,7 @@ class Cleaner:
     def _find(self, image: RGB, windows: Sequence[tuple[slice, slice]]) -> TextMask:
         seen = self.segmenter.segment_windows(image, windows)
         found = text_mask(image, detect_all(self.detectors, image, windows), seen, self.mask)
-        never = boxes_mask(self.mask.exclude, image.shape)
-        regions = [region for region in found.regions if not _inside(region, never)]
-        return TextMask(found.holes & ~never, found.ink & ~never, regions)
+        return _without(found, boxes_mask(self.mask.exclude, image.shape))
 
     def _windows(self, holes: Mask) -> list[tuple[slice, slice]]:
         """Where to look again: what lies further from the holes has been looked at and is as it was."""
@@ -111,6 +110,12 @@ class Cleaner:
             max(16, scaled_px(context, image.shape)),
             scaled_px(feather, image.shape),
         )
+
+
+def _without(found: TextMask, place: Mask) -> TextMask:
+    """What was found, less what lies in a place."""
+    regions = [region for region in found.regions if not _inside(region, place)]
+    return replace(found, holes=found.holes & ~place, ink=found.ink & ~place, regions=regions)
 
 
 def _inside(region: TextRegion, mask: Mask) -> bool:

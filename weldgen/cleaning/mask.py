@@ -69,11 +69,15 @@ class TextMask:
     Attributes:
         holes: (H, W) bool, margin included.
         ink: (H, W) bool, the strokes alone; where these are unclear, the whole region.
+        labels: (H, W) bool, printed labels.
+        prints: (H, W) bool, what is printed on them, margin included.
         regions: Regions that were believed to be writing; what looks like metal is not among them.
     """
 
     holes: Mask
     ink: Mask
+    labels: Mask
+    prints: Mask
     regions: list[TextRegion]
 
 
@@ -92,11 +96,12 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     small = np.asarray(small, dtype=np.uint8)
     seen = ink.resized((small.shape[0], small.shape[1]))
     probability = ink_probability(small, seen, stamped=config.stamped)
-    stickers, regions = _stickers(small, regions, scale)
+    marks = _ink_regions(_hysteresis(probability, _LIKELY, _SURE), scale) if config.ink else []
+    stickers, regions = _stickers(small, [*regions, *marks], scale)
     strokes, boxes, believed = _believe(probability, regions, scale, config)
     labels, prints = np.zeros_like(strokes), np.zeros_like(strokes)
     for region, sticker in stickers:
-        believed.append(region)
+        believed += [region] if region.source != INK else []
         labels |= sticker.area
         prints |= sticker.area if config.objects == "remove" else sticker.print
     lone = np.zeros_like(strokes)
@@ -105,18 +110,21 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
         lone |= _same_pens(small, strokes | lone, _suspicion(seen, believed, scale)) & ~labels
         strokes |= lone
     if not strokes.any() and not boxes.any() and not prints.any():
-        return TextMask(np.zeros((height, width), bool), np.zeros((height, width), bool), [])
+        nothing = np.zeros((height, width), bool)
+        return TextMask(nothing, nothing, nothing, nothing, [])
     doubtful = np.maximum(seen.ink, seen.stamped) > _DOUBT
     grown = guarded_growth(small, strokes, doubtful, scaled_px(config.dilate_px, small.shape))
     # a box already reaches beyond the ink
     grown |= dilate(boxes, scaled_px(config.dilate_px / 3, small.shape))
     # paper is flat: print needs no wide margin there, and must not get one that reaches beyond the label
-    grown |= dilate(prints, max(2, scaled_px(_PRINT_MARGIN_PX, small.shape)))
+    printed = dilate(prints, max(2, scaled_px(_PRINT_MARGIN_PX, small.shape)))
+    grown |= printed
     known = strokes | boxes | prints
     dark = backdrop(small, known)
     grown &= ~dilate(dark, _RIM_PX) | strokes | prints
-    holes, covered = (_enlarged(mask, width, height) for mask in (grown, known))
-    return TextMask(holes, covered, _unique(believed) + _ink_regions(lone, scale))
+    masks = (_enlarged(mask, width, height) for mask in (grown, known, labels, printed))
+    holes, covered, papers, printed = masks
+    return TextMask(holes, covered, papers, printed, _unique(believed) + _ink_regions(lone, scale))
 
 
 def _enlarged(mask: Mask, width: int, height: int) -> Mask:
@@ -162,7 +170,7 @@ def _stickers(
         inside = _filled(region, scale, image.shape)
         sticker = find_sticker(lab, inside) if inside.mean() <= _MAX_BOX_SHARE else None
         if sticker is None:
-            others.append(region)
+            others += [region] if region.source != INK else []
         else:
             found.append((region, sticker))
     return found, others

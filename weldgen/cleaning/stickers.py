@@ -26,10 +26,13 @@ _LEAST_PAPER, _LEAST_PRINT = 0.45, 0.04
 # The label reaches as far as lightness and colour stay this close; gaps narrower than this many heights of a line of
 # writing belong to it.
 _NEAR_LIGHTNESS, _NEAR_COLOUR, _GAP = 14.0, 12.0, 0.5
+# and narrower than this, on an image of 1500 px long side, or two sheets would become one with the metal between them.
+_MOST_GAP_PX, _REFERENCE_SIDE_PX = 12.0, 1500
 _MOST_SHARE = 0.25
-_RIM_PX = 4
+_RIM_PX = 6
 # Print is darker than paper by this share of its contrast.
-_PRINT_SHARE = 0.25
+_PRINT_SHARE, _SOLID_SHARE = 0.25, 0.6
+_LEAST_ON_LABEL = 0.6
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,25 @@ def find_sticker(lab: Floats, inside: Mask) -> Sticker | None:
     if area.mean() > _MOST_SHARE:
         area = inside
     local = cv2.dilate(cv2.medianBlur(np.clip(lab[:, :, 0], 0, 100).astype(np.uint8), 3), np.ones((15, 15), np.uint8))
-    darker = local.astype(np.float32) - lab[:, :, 0] > _PRINT_SHARE * (paper[0] - print_[0])
-    inner = ~dilate(~area, _RIM_PX)
-    return Sticker(area, np.asarray(darker & (inner | (inside & area))))
+    contrast = float(paper[0] - print_[0])
+    darker = local.astype(np.float32) - lab[:, :, 0] > _PRINT_SHARE * contrast
+    darker |= lab[:, :, 0] < paper[0] - _SOLID_SHARE * contrast  # solids are wider than what was compared
+    print_area = _apart(darker & area, ~dilate(~area, _RIM_PX))
+    # what is dark in the region must lie on the label: a blank one is taken for writing too, together with its metal
+    dark = inside & (lab[:, :, 0] <= cut / 2.55)
+    if not print_area.any() or (dark & area).sum() < _LEAST_ON_LABEL * dark.sum():
+        return None
+    return Sticker(area, print_area)
+
+
+def _apart(print_: Mask, inner: Mask) -> Mask:
+    """Connected pieces that lie mostly within the label; its edge, a little dark, is no print."""
+    _, labels = cv2.connectedComponents(print_.astype(np.uint8), connectivity=8)
+    whole = np.bincount(labels.ravel())
+    within = np.bincount(labels[inner], minlength=len(whole))
+    kept = within > 0.5 * whole
+    kept[0] = False
+    return np.asarray(kept[labels])
 
 
 def _grain(lab: Floats, inside: Mask, cut: float) -> float:
@@ -102,6 +121,8 @@ def _area(lab: Floats, inside: Mask, paper: Floats) -> Mask:
     rows, columns = np.nonzero(inside)
     corners = np.stack([columns, rows], axis=1).astype(np.float32)
     height = min(cv2.minAreaRect(corners)[1])
-    radius = max(2, round(_GAP * height))
-    # closing: letters are gaps in the sheet
-    return np.asarray(~dilate(~dilate(sheet, radius), radius) | sheet)
+    radius = max(2, round(min(_GAP * height, _MOST_GAP_PX * max(inside.shape) / _REFERENCE_SIDE_PX)))
+    # closing: letters are gaps in the sheet, solids are holes in it
+    closed = ~dilate(~dilate(sheet, radius), radius) | sheet
+    outlines, _ = cv2.findContours(closed.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return np.asarray(cv2.drawContours(np.zeros(inside.shape, np.uint8), outlines, -1, 1, -1) > 0)
