@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from weldgen.cleaning.by_hand import boxes_mask, read_mask
 from weldgen.cleaning.clean import CleanConfig, clean
+from weldgen.cli import app
 from weldgen.data.dataset import read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.errors import ConfigError, DataError
@@ -64,6 +66,11 @@ def test_a_mask_of_another_size_is_that_photos_failure(photos, tmp_path):
 def test_a_folder_without_any_mask_is_refused(photos, tmp_path):
     with pytest.raises(ConfigError, match=r"holds no mask of a photo; expected files such as .*good/a\.png"):
         clean(photos, tmp_path / "out", config(given=str(tmp_path / "none")))
+
+
+def test_the_command_takes_a_folder_of_masks(photos, tmp_path):
+    done = CliRunner().invoke(app, ["clean", str(photos), "--out", str(tmp_path / "o"), "--mask-dir", "nowhere"])
+    assert done.exit_code == 2 and "mask.given=nowhere holds no mask of a photo" in done.output
 
 
 def test_masks_grow_and_shrink(tmp_path):

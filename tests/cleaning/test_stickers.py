@@ -51,6 +51,22 @@ def test_a_label_and_its_print_are_found(labelled):
     assert (found.print & ~cv2.dilate(strokes.astype(np.uint8), np.ones((7, 7))).astype(bool)).sum() == 0
 
 
+def test_a_blank_label_with_metal_around_it_is_no_print(labelled):
+    marked, label, _ = labelled
+    blank = np.where(label[:, :, None], (228, 230, 236), marked).astype(np.uint8)
+    region = inside_of(box_of(label, margin=25), label.shape)
+    assert find_sticker(to_lab(blank), region) is None
+
+
+def test_solids_are_print_too_and_the_edge_is_not(labelled):
+    marked, label, strokes = labelled
+    cv2.rectangle(marked, (540, 240), (600, 300), (30, 30, 30), -1)
+    found = find_sticker(to_lab(marked), inside_of(box_of(strokes), label.shape))
+    assert found.print[245:295, 545:595].all()
+    rim = label & ~cv2.erode(label.astype(np.uint8), np.ones((5, 5))).astype(bool)
+    assert not found.print[rim].any()
+
+
 def test_writing_on_metal_lies_on_no_label(make_plate, write_on):
     marked, strokes = write_on(make_plate(5, 900, 600), "0021-07", (290, 245), size=60)
     assert find_sticker(to_lab(marked), inside_of(box_of(strokes), strokes.shape)) is None

@@ -12,6 +12,7 @@ from weldgen.synthesis.render.markings import INKS, TOOLS, Marking
 from weldgen.synthesis.render.photos import render_photo, render_photo_with_masks
 from weldgen.synthesis.render.scene import render_scene
 from weldgen.synthesis.render.style import PHOTO, SYNTHETIC, sample_scene
+from weldgen.synthesis.render.writing import write_on
 
 SIZE = (192, 128)
 
@@ -113,3 +114,14 @@ def test_photos_are_drawn_differently_from_synthetic_images() -> None:
 def test_the_class_does_not_change_the_scene() -> None:
     sound, flawed = sample_scene(8), sample_scene(8, [("crack", 0.5)])
     assert replace(flawed, defects=()) == sound
+
+
+def test_writing_drawn_on_a_picture_changes_it_where_the_mask_says() -> None:
+    plate = np.full((240, 360, 3), 140, np.uint8)
+    for seed in range(6):
+        marked, ink = write_on(plate, seed)
+        changed = (marked != plate).any(axis=2)
+        assert 0.001 < ink.mean() < 0.4 and not changed[~ink].any()
+        assert changed[ink].mean() > 0.5
+        assert np.array_equal(marked, write_on(plate, seed)[0])
+    assert not np.array_equal(write_on(plate, 0)[1], write_on(plate, 1)[1])
