@@ -26,9 +26,9 @@ import cv2
 import numpy as np
 
 from weldgen.cleaning.inpainters import INPAINTERS
-from weldgen.cleaning.mask import scaled_px
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.photos import load_cleaner
+from weldgen.cleaning.scale import scaled_px
 from weldgen.cleaning.settings import CleanConfig, InpaintConfig
 from weldgen.data.images import is_image_name, read_rgb, write_rgb
 from weldgen.errors import BackendError

@@ -7,11 +7,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from weldgen.cleaning.by_hand import boxes_mask, read_mask
+from weldgen.cleaning.by_hand import boxes_mask, grown
 from weldgen.cleaning.clean import CleanConfig, clean
+from weldgen.cleaning.mask import TextMask
 from weldgen.cli import app
 from weldgen.data.dataset import read_metadata
-from weldgen.data.images import read_rgb
+from weldgen.data.images import read_mask, read_rgb
 from weldgen.errors import ConfigError, DataError
 
 FAST = {"detect": {"backend": "rapidocr", "rapidocr_canvas_px": 256, "mag_ratio": 1}, "split": {"duplicate_bits": -1}}
@@ -68,6 +69,20 @@ def test_a_folder_without_any_mask_is_refused(photos, tmp_path):
         clean(photos, tmp_path / "out", config(given=str(tmp_path / "none")))
 
 
+def test_what_is_found_again_never_grows_into_an_excluded_box(photos, tmp_path, monkeypatch):
+    before = read_rgb(photos / "good/a.png")
+    shape = before.shape[:2]
+    seen, nothing = boxes_mask([(0.56, 0.3, 0.8, 0.6)], shape), np.zeros(shape, bool)
+    monkeypatch.setattr(
+        "weldgen.cleaning.cleaner.text_mask", lambda *job: TextMask(seen, seen, nothing, nothing, [])
+    )  # it is seen again after each filling, and widened
+    monkeypatch.setattr("weldgen.cleaning.cleaner._WIDEN_PX", 120)
+    box = (0.0, 0.0, 0.55, 1.0)
+    clean(photos, tmp_path / "out", config(exclude=[box]))
+    changed = (read_rgb(tmp_path / "out" / "good/a.png") != before).any(axis=2)
+    assert changed[~seen].any() and not changed[boxes_mask([box], shape)].any()
+
+
 def test_the_command_takes_a_folder_of_masks(photos, tmp_path):
     done = CliRunner().invoke(app, ["clean", str(photos), "--out", str(tmp_path / "o"), "--mask-dir", "nowhere"])
     assert done.exit_code == 2 and "mask.given=nowhere holds no mask of a photo" in done.output
@@ -77,10 +92,10 @@ def test_masks_grow_and_shrink(tmp_path):
     mask = np.zeros((40, 60), np.uint8)
     mask[10:30, 20:40] = 255
     Image.fromarray(mask).save(tmp_path / "m.png")
-    areas = [read_mask(tmp_path / "m.png", (40, 60, 3), grow).sum() for grow in (-3, 0, 3)]
+    areas = [grown(read_mask(tmp_path / "m.png", (40, 60, 3)) > 0, grow).sum() for grow in (-3, 0, 3)]
     assert areas[1] == 400 and areas[0] == 14 * 14 and areas[2] > 400 + 4 * 60
     with pytest.raises(DataError, match="is 60 x 40 pixels, its photo 60 x 41"):
-        read_mask(tmp_path / "m.png", (41, 60, 3), 0)
+        read_mask(tmp_path / "m.png", (41, 60, 3))
 
 
 def test_boxes_are_kept_out_or_always_replaced(photos, tmp_path):

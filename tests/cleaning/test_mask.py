@@ -8,8 +8,9 @@ import pytest
 
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.ink import InkMap
-from weldgen.cleaning.mask import INK, scaled_px, text_mask
+from weldgen.cleaning.mask import INK, text_mask
 from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.scale import scaled_px
 from weldgen.cleaning.settings import EASYOCR, RAPIDOCR, MaskConfig
 from weldgen.cleaning.surface import backdrop
 

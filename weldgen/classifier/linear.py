@@ -76,7 +76,7 @@ def fit_linear(
     everything = np.ones(len(training), bool)
     fitted = _fit(features, training.targets, weights, everything, len(labels))
     aside = _features(network, judges.aside), judges.aside.targets
-    shift, notes = _shift(features, training, weights, labels, aside)
+    shift, notes = _shift(fitted, features, training, weights, labels, aside)
     _install(network, _Linear(fitted.weights, fitted.biases - shift))
     validation_record = _judge(network, judges)
     card = ModelCard(
@@ -143,7 +143,12 @@ def _fit(features: Floats, targets: npt.NDArray[np.int64], weights: Floats, rows
 
 
 def _shift(
-    features: Floats, training: Images, weights: Floats, labels: Sequence[str], unseen: tuple[Floats, Targets]
+    fitted: _Linear,
+    features: Floats,
+    training: Images,
+    weights: Floats,
+    labels: Sequence[str],
+    unseen: tuple[Floats, Targets],
 ) -> tuple[Floats, list[str]]:
     """What to take off the logits because real photos do not look like synthetic images of their class.
 
@@ -153,6 +158,7 @@ def _shift(
     the classifier is quite another. The fewer photos there are, the more counts what is usual: see `_usual`.
 
     Args:
+        fitted: The classifier of all training images.
         features: (N, F) of the training images.
         training: The training images.
         weights: How much each counts, (N,).
@@ -166,14 +172,14 @@ def _shift(
     made = _synthetic(training)
     if len(np.unique(training.targets[made])) < classes:
         return np.zeros(classes), []
-    fitted = _fit(features, training.targets, weights, np.ones(len(training), bool), classes)
     logits = fitted.logits(features)
     centres = np.stack([logits[made & (training.targets == label)].mean(axis=0) for label in range(classes)])
     off, count = [], 0
     for label, name in enumerate(labels):
         rows = np.flatnonzero(~made & (training.targets == label)).tolist()
-        judged = [_off(features, training, weights, row, classes) for row in evenly(rows, _MOST_LEFT_OUT)]
-        known = [value for value in judged if value is not None] if len(rows) > 1 else []
+        left_out = evenly(rows, _MOST_LEFT_OUT) if len(rows) > 1 else []
+        judged = [_off(features, training, weights, row, classes) for row in left_out]
+        known = [value for value in judged if value is not None]
         known += list(fitted.logits(unseen[0][unseen[1] == label]) - centres[label])
         if known:
             off.append(np.mean(known, axis=0))

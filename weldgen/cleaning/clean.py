@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from weldgen.cleaning.photos import check_given_masks, clean_samples, image_key, load_cleaner, mask_names
+from weldgen.cleaning.photos import clean_samples, given_masks, image_key, load_cleaner, mask_names
 from weldgen.cleaning.redo import redo
 from weldgen.cleaning.settings import AUTO, LAMA, CleanConfig, detector_names, inpainter_name
 from weldgen.cleaning.summary import REDONE, summarise
@@ -48,9 +48,9 @@ def clean(source: Path, out: Path, config: CleanConfig) -> Summary:
     if done:
         return done
     photos = decide_split(Dataset.open(source), config.split, config.seed, _earlier_splits(out))
-    check_given_masks(photos, config)
+    given = given_masks(photos, config)
     masks = mask_names(photos.samples) if config.save_masks else {}
-    keys = {sample.file_name: image_key(sample, config) for sample in photos.samples}
+    keys = {sample.file_name: image_key(sample, config, given) for sample in photos.samples}
     same = {(sample.file_name, sample.id, sample.split) for sample in photos.samples}
 
     def valid(record: Mapping[str, Any]) -> bool:
@@ -61,7 +61,7 @@ def clean(source: Path, out: Path, config: CleanConfig) -> Summary:
     with DatasetWriter(out, valid) as writer:
         todo = [sample for sample in photos.samples if sample.file_name not in writer.done]
         cleaner = load_cleaner(config) if todo else None
-        failures = clean_samples(writer, photos, todo, cleaner, masks, config) if cleaner else []
+        failures = clean_samples(writer, photos, todo, cleaner, masks, given, config) if cleaner else []
         failures = [*photos.failures, *failures]
         samples = writer.finish(failures, photos.labels)
     check_lineage(Dataset(out, tuple(samples), photos.labels))

@@ -14,8 +14,9 @@ from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
 from weldgen.cleaning.ink import InkSegmenter
 from weldgen.cleaning.inpainters import Inpainter
 from weldgen.cleaning.margin import tighten
-from weldgen.cleaning.mask import TextMask, scaled_px, text_mask
+from weldgen.cleaning.mask import TextMask, text_mask
 from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.scale import scaled_px
 from weldgen.cleaning.settings import InpaintConfig, MaskConfig
 
 RGB = npt.NDArray[np.uint8]
@@ -74,6 +75,7 @@ class Cleaner:
             result = self._fill(image, given)
             return Cleaned(result, given, [], len(self._find(result, whole).regions))
         found = self._find(image, whole)
+        never = boxes_mask(self.mask.exclude, image.shape)
         always = boxes_mask(self.mask.include, image.shape)
         wide, ink, regions, labels = found.holes | always, found.ink | always, list(found.regions), found.labels
         if not wide.any():
@@ -83,7 +85,7 @@ class Cleaner:
             result = self._fill(image, holes)
             left = self._find(result, self._windows(wide))
             left = _without(left, labels & ~left.prints)  # on a label, nothing but print is writing
-            more = dilate(left.holes, scaled_px(_WIDEN_PX, image.shape))
+            more = dilate(left.holes, scaled_px(_WIDEN_PX, image.shape)) & ~never
             # a false alarm that was filled already and comes back would come back for ever
             if attempt == self.verify_rounds or not (more & ~(ink if self.inpaint.keep_margin else wide)).any():
                 break

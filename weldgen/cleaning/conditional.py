@@ -122,7 +122,7 @@ def _like(grey: Floats, hole: Mask, smooth: Floats) -> Mask:
 
 @dataclass(frozen=True)
 class _Grain:
-    """Tone, strength of the grain, support, and the grain itself at strength 1 (0 where it does not count)."""
+    """Tone, strength of the grain, support, and the grain at strength 1 (0 where it does not count), (H, W) float32."""
 
     tone: Floats
     strength: Floats

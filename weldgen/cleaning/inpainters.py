@@ -129,7 +129,7 @@ class MiganInpainter:
 
 
 class TextureInpainter:
-    """Our own: metal is moved into the hole from beside it; needs no weights, keeps grain and brushing."""
+    """Our own: grain simulated on plain metal, copied beside edges; needs no weights, keeps grain and brushing."""
 
     name = TEXTURE
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from weldgen.cleaning.crops import find_crops
 from weldgen.cleaning.morphology import dilate
-from weldgen.cleaning.shapes import fill_shapes, shrunk
+from weldgen.cleaning.scale import REFERENCE_SIDE_PX
+from weldgen.cleaning.shapes import fill_shapes, reduced_size, shrunk
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -23,7 +24,6 @@ Floats = npt.NDArray[np.float32]
 _CLOSE_PX, _LEAST_CLOSE_PX = 4.0, 2
 # Tones are compared over this width, which evens out the grain.
 _TONE_PX, _LEAST_TONE_PX = 4.0, 1.5
-_REFERENCE_SIDE_PX = 1500
 # Metal around a hole that is looked at.
 _CONTEXT_PX, _LEAST_CONTEXT_PX = 64, 24
 _MATCH_SIDE_PX = 384
@@ -41,7 +41,7 @@ def tighten(image: RGB, holes: Mask, ink: Mask) -> Mask:
         holes: (H, W) bool.
         ink: (H, W) bool, the strokes themselves; they stay holes.
     """
-    scale = max(image.shape[:2]) / _REFERENCE_SIDE_PX
+    scale = max(image.shape[:2]) / REFERENCE_SIDE_PX
     result = np.zeros_like(holes)
     for crop in find_crops(holes, max(_LEAST_CONTEXT_PX, round(_CONTEXT_PX * scale))):
         window = crop.window
@@ -76,7 +76,5 @@ def _tone(difference: Floats, where: Mask, sigma_px: float) -> Floats:
 
 def _expected(image: RGB, holes: Mask) -> Floats:
     """The image with its holes filled smoothly, edges running on, (H, W, 3) float32."""
-    scale = min(1.0, _MATCH_SIDE_PX / max(holes.shape))
-    size = max(1, round(holes.shape[0] * scale)), max(1, round(holes.shape[1] * scale))
-    filled = fill_shapes(*shrunk(image, holes, size))
+    filled = fill_shapes(*shrunk(image, holes, reduced_size(holes.shape, _MATCH_SIDE_PX)))
     return np.asarray(cv2.resize(filled, holes.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -20,6 +20,7 @@ from weldgen.cleaning.ink import InkMap
 from weldgen.cleaning.lookalikes import lookalikes
 from weldgen.cleaning.morphology import dilate, stroke_width
 from weldgen.cleaning.pen import pen_of, to_lab
+from weldgen.cleaning.scale import REFERENCE_SIDE_PX, scaled_px
 from weldgen.cleaning.settings import MaskConfig
 from weldgen.cleaning.stamps import ink_probability
 from weldgen.cleaning.stickers import Sticker, find_sticker
@@ -29,8 +30,6 @@ RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-# Lengths are given for photos of this long side; larger ones are judged at it.
-REFERENCE_SIDE_PX = 1500
 # Where the network is this sure there is ink; strokes reach as far as it is half as sure.
 _SURE, _LIKELY = 0.5, 0.25
 # In a region of a text detector less is enough.
@@ -97,7 +96,9 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     seen = ink.resized((small.shape[0], small.shape[1]))
     probability = ink_probability(small, seen, stamped=config.stamped)
     marks = _ink_regions(_hysteresis(probability, _LIKELY, _SURE), scale) if config.ink else []
-    stickers, regions = _stickers(small, [*regions, *marks], scale)
+    stickers: list[tuple[TextRegion, Sticker]] = []
+    if config.mode != "box" or config.objects == "remove":
+        stickers, regions = _stickers(small, [*regions, *marks], scale)
     strokes, boxes, believed = _believe(probability, regions, scale, config)
     labels, prints = np.zeros_like(strokes), np.zeros_like(strokes)
     for region, sticker in stickers:
@@ -122,18 +123,12 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     known = strokes | boxes | prints
     dark = backdrop(small, known)
     grown &= ~dilate(dark, _RIM_PX) | strokes | prints
-    masks = (_enlarged(mask, width, height) for mask in (grown, known, labels, printed))
-    holes, covered, papers, printed = masks
-    return TextMask(holes, covered, papers, printed, _unique(believed) + _ink_regions(lone, scale))
+    holes, covered, papers, prints = (_enlarged(mask, width, height) for mask in (grown, known, labels, printed))
+    return TextMask(holes, covered, papers, prints, _unique(believed) + _ink_regions(lone, scale))
 
 
 def _enlarged(mask: Mask, width: int, height: int) -> Mask:
     return np.asarray(cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0)
-
-
-def scaled_px(pixels: float, shape: Sequence[int]) -> int:
-    """A length given for a photo of 1500 px long side, on an image of shape (H, W, ...)."""
-    return round(pixels * max(shape[:2]) / REFERENCE_SIDE_PX)
 
 
 def _believe(

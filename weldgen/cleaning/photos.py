@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 MASKS = "masks"
 # Do not change a photo's pixels, so they are no reason to clean it again.
-_NOT_IN_IMAGE_KEY = {"jobs", "device", "seed", "split", "only"}
+_NOT_IN_IMAGE_KEY: dict[str, Any] = dict.fromkeys(("jobs", "device", "seed", "split", "only"), True)
+_NOT_IN_IMAGE_KEY["mask"] = {"given"}  # each mask counts by what it holds
+# A given mask is white from here on, of 255.
+_WHITE = 127
 
 
 def load_cleaner(config: CleanConfig) -> Cleaner:
@@ -64,6 +67,7 @@ def clean_samples(
     samples: Sequence[Sample],
     cleaner: Cleaner,
     masks: Mapping[str, str],
+    given: Mapping[str, Path],
     config: CleanConfig,
 ) -> list[Failure]:
     """Clean photos and write them.
@@ -74,6 +78,7 @@ def clean_samples(
         samples: What to clean.
         cleaner: The models.
         masks: Photo -> name of its mask, for those whose mask is to be written.
+        given: Photo -> mask that a person gave, as `given_masks` found them.
         config: Settings; with `only`, the lines say that these photos were done again on request.
 
     Returns:
@@ -87,7 +92,7 @@ def clean_samples(
             continue
         begun = time.monotonic()
         try:
-            cleaned = cleaner.clean(photo.pixels, _given_mask(sample, photo, config))
+            cleaned = cleaner.clean(photo.pixels, _given_mask(given.get(sample.file_name), photo, config.mask.grow_px))
         except DataError as error:
             failures.append(Failure(sample.file_name, error.message))
             continue
@@ -98,48 +103,45 @@ def clean_samples(
         if sample.file_name in masks:
             writer.add_side_file(masks[sample.file_name], _mask_png(cleaned))
         described = replace(sample, extra=extra)
-        _write(writer, described, photos.path(sample), photo, cleaned, image_key(sample, config))
+        _write(writer, described, photos.path(sample), photo, cleaned, image_key(sample, config, given))
     return failures
 
 
-def image_key(sample: Sample, config: CleanConfig) -> str:
-    """What the result of one photo depends on."""
+def image_key(sample: Sample, config: CleanConfig, given: Mapping[str, Path]) -> str:
+    """What the result of one photo depends on; `given` as `given_masks` found them."""
     settings = config.model_dump(mode="json", exclude=_NOT_IN_IMAGE_KEY)
-    settings["mask"].pop("given")
     parts = [sample.id, sample.label, sample.split, sample.group, settings]
-    own = _mask_file(config.mask.given, sample.file_name)
+    own = given.get(sample.file_name)
     parts += [file_hash(own)] if own else []
     return content_hash(json.dumps(parts, sort_keys=True).encode())
 
 
-def check_given_masks(photos: Dataset, config: CleanConfig) -> None:
-    """Refuse a folder of masks that has none for any photo.
+def given_masks(photos: Dataset, config: CleanConfig) -> dict[str, Path]:
+    """Photo -> its mask in the folder `mask.given`, named as `save_masks` names them.
 
     Raises:
-        ConfigError: It has none, or does not exist.
+        ConfigError: The folder holds none of a photo, or does not exist.
     """
     folder = config.mask.given
-    names = [sample.file_name for sample in photos.samples]
-    if folder and names and not any(_mask_file(folder, name) for name in names):
-        example = (Path(folder) / names[0]).with_suffix(".png")
+    if not folder or not photos.samples:
+        return {}
+    named = {
+        name: Path(folder) / PurePosixPath(mask).relative_to(MASKS) for name, mask in mask_names(photos.samples).items()
+    }
+    found = {name: path for name, path in named.items() if path.is_file()}
+    if not found:
         raise ConfigError(
-            f"mask.given={folder} holds no mask of a photo; expected files such as {example}",
+            f"mask.given={folder} holds no mask of a photo; expected files such as {next(iter(named.values()))}",
             "draw masks, white on what is to go, of the size of the photos",
         )
+    return found
 
 
-def _mask_file(folder: str, file_name: str) -> Path | None:
-    """The mask of a photo in a folder of masks, or None: `good/a.jpg` has `good/a.jpg.png` or `good/a.png`."""
-    name = PurePosixPath(file_name)
-    paths = (Path(folder) / f"{name}.png", Path(folder) / name.with_suffix(".png"))
-    return next((path for path in paths if folder and path.is_file()), None)
+def _given_mask(path: Path | None, photo: Photo, grow_px: int) -> npt.NDArray[np.bool_] | None:
+    from weldgen.cleaning.by_hand import grown
+    from weldgen.data.images import read_mask
 
-
-def _given_mask(sample: Sample, photo: Photo, config: CleanConfig) -> npt.NDArray[np.bool_] | None:
-    from weldgen.cleaning.by_hand import read_mask
-
-    path = _mask_file(config.mask.given, sample.file_name)
-    return read_mask(path, photo.pixels.shape, config.mask.grow_px) if path else None
+    return grown(read_mask(path, photo.pixels.shape) > _WHITE, grow_px) if path else None
 
 
 def mask_names(samples: Sequence[Sample]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from weldgen.cleaning.photos import check_given_masks, clean_samples, load_cleaner, mask_names
+from weldgen.cleaning.photos import clean_samples, given_masks, load_cleaner, mask_names
 from weldgen.cleaning.settings import CleanConfig
 from weldgen.cleaning.summary import summarise
 from weldgen.data.dataset import METADATA_NAME, Dataset, Failure, Sample, check_lineage, read_metadata
@@ -53,10 +53,10 @@ def redo(source: Path, out: Path, config: CleanConfig) -> Summary:
         for name, mask in mask_names(photos.samples).items()
         if config.save_masks or (out / mask).is_file()
     }  # fmt: skip
-    check_given_masks(photos, config)
+    given = given_masks(photos, config)
     cleaner = load_cleaner(config)  # before the earlier results go: a missing backend must not cost them
     with DatasetWriter(out, lambda record: record["file_name"] not in listed) as writer:
-        failed = clean_samples(writer, photos, samples, cleaner, masks, config)
+        failed = clean_samples(writer, photos, samples, cleaner, masks, given, config)
         failures = [*kept_failures, *failed]
         written = writer.finish(failures, photos.labels)
     check_lineage(Dataset(out, tuple(written), photos.labels))

@@ -40,12 +40,16 @@ def fill_shapes(image: Floats, hole: Mask) -> Floats:
     if not hole.any():
         return image
     smooth = spread(image, ~hole)
-    scale = min(1.0, _FINEST_SIDE_PX / max(hole.shape))
-    size = max(1, round(hole.shape[0] * scale)), max(1, round(hole.shape[1] * scale))
-    pixels, small_hole = shrunk(smooth, hole, size)
+    pixels, small_hole = shrunk(smooth, hole, reduced_size(hole.shape, _FINEST_SIDE_PX))
     joined = _join_ends(pixels, small_hole)
     change = cv2.resize(joined - pixels, hole.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.where(hole[:, :, None], np.clip(smooth + change, 0, 255), image).astype(np.float32)
+
+
+def reduced_size(shape: tuple[int, ...], most_px: int) -> tuple[int, int]:
+    """Size (h, w) of an image of shape (H, W, ...) when its long side is reduced to `most_px`; no image grows."""
+    scale = min(1.0, most_px / max(shape[:2]))
+    return max(1, round(shape[0] * scale)), max(1, round(shape[1] * scale))
 
 
 def shrunk(image: npt.NDArray[np.generic], hole: Mask, size: tuple[int, int]) -> tuple[Floats, Mask]:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.scale import scaled_px
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -27,7 +28,7 @@ _LEAST_PAPER, _LEAST_PRINT = 0.45, 0.04
 # writing belong to it.
 _NEAR_LIGHTNESS, _NEAR_COLOUR, _GAP = 14.0, 12.0, 0.5
 # and narrower than this, on an image of 1500 px long side, or two sheets would become one with the metal between them.
-_MOST_GAP_PX, _REFERENCE_SIDE_PX = 12.0, 1500
+_MOST_GAP_PX = 12.0
 _MOST_SHARE = 0.25
 _RIM_PX = 6
 # Print is darker than paper by this share of its contrast.
@@ -121,7 +122,7 @@ def _area(lab: Floats, inside: Mask, paper: Floats) -> Mask:
     rows, columns = np.nonzero(inside)
     corners = np.stack([columns, rows], axis=1).astype(np.float32)
     height = min(cv2.minAreaRect(corners)[1])
-    radius = max(2, round(min(_GAP * height, _MOST_GAP_PX * max(inside.shape) / _REFERENCE_SIDE_PX)))
+    radius = max(2, min(round(_GAP * height), scaled_px(_MOST_GAP_PX, inside.shape)))
     # closing: letters are gaps in the sheet, solids are holes in it
     closed = ~dilate(~dilate(sheet, radius), radius) | sheet
     outlines, _ = cv2.findContours(closed.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)

@@ -1,10 +1,11 @@
-"""Fill holes with metal from the same photo: shapes first, then the grain, copied whole from beside the hole.
+"""Fill holes with metal like that of the same photo: shapes first, then the grain.
 
-What is notable: what belongs into a hole (edges, shading) is worked out first and smoothly, see `shapes`; the photo
-itself says how its metal looks. The hole is cut into pieces; each takes its fine detail from the place of the same
-photo that looks most like the piece and its surroundings (compare image quilting, Efros and Freeman 2001), and its
-tones from the smooth filling, so that nothing is averaged and no patch is of another colour. Places are chosen on an
-image of at most 512 pixels and copied at full resolution. It is deterministic and needs no weights.
+On plain metal the grain is simulated, see `conditional`. Elsewhere it is copied: what belongs into a hole (edges,
+shading) is worked out first and smoothly, see `shapes`; the photo itself says how its metal looks. The hole is cut into
+pieces; each takes its fine detail from the place of the same photo that looks most like the piece and its surroundings
+(compare image quilting, Efros and Freeman 2001), and its tones from the smooth filling, so that nothing is averaged and
+no patch is of another colour. Places are chosen on an image of at most 512 pixels and copied at full resolution. It is
+deterministic and needs no weights.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from weldgen.cleaning.conditional import simulate
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.pieces import RIM_PX, Piece, cut, rim_of
-from weldgen.cleaning.shapes import fill_shapes, shrunk, spread
+from weldgen.cleaning.shapes import fill_shapes, reduced_size, shrunk, spread
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -64,9 +65,7 @@ def fill(image: RGB, hole: Mask) -> RGB:
     """
     if not hole.any() or hole.all():
         return image
-    scale = min(1.0, MATCH_SIDE_PX / max(hole.shape))
-    size = max(1, round(hole.shape[0] * scale)), max(1, round(hole.shape[1] * scale))
-    small, small_hole = shrunk(image, hole, size)
+    small, small_hole = shrunk(image, hole, reduced_size(hole.shape, MATCH_SIDE_PX))
     seen = np.dstack([small, _grain(small, small_hole)])
     shapes = fill_shapes(seen, small_hole)
     smooth = cv2.resize(np.ascontiguousarray(shapes[:, :, :3]), hole.shape[::-1], interpolation=cv2.INTER_CUBIC)

@@ -82,6 +82,21 @@ def shrink(photo: RGB, long_px: int) -> RGB:
     return np.asarray(cv2.resize(photo, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
+def read_mask(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """A mask drawn on a photo of shape (H, W, ...): (H, W) uint8, 255 where it is white.
+
+    Raises:
+        DataError: It cannot be read, or is of another size than its photo.
+    """
+    mask = read_rgb(path)[:, :, 0]
+    if mask.shape != shape[:2]:
+        raise DataError(
+            f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels, its photo {shape[1]} x {shape[0]}",
+            "draw the mask on the photo itself",
+        )
+    return mask
+
+
 def read_rgb(path: Path) -> RGB:
     """Upright image as (H, W, 3) uint8 RGB; transparent parts are shown on black."""
     return read_photo(path).pixels

@@ -9,8 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from weldgen.data.images import read_rgb, shrink
-from weldgen.errors import DataError
+from weldgen.data.images import read_mask, read_rgb, shrink
 from weldgen.synthesis.recipes import draw_defects
 from weldgen.synthesis.render.likeness import match_photo, pose_like, varied
 from weldgen.synthesis.render.noise import stream
@@ -91,13 +90,7 @@ def _generated(made: Render) -> Generated:
 def _shot(path: Path, long_px: int, mask: Path | None = None) -> Shot:
     """A photo at little more than the size that is needed, and its measures."""
     photo = read_rgb(path)
-    flaws = read_rgb(mask)[:, :, 0] if mask else None
-    if flaws is not None and flaws.shape != photo.shape[:2]:
-        raise DataError(
-            f"{mask} has {flaws.shape[1]} x {flaws.shape[0]} pixels, its photo {path.name} "
-            f"{photo.shape[1]} x {photo.shape[0]}",
-            "draw the mask on the photo itself",
-        )
+    flaws = read_mask(mask, photo.shape) if mask else None
     photo = shrink(photo, round(_KEPT_SCALE * long_px))
     if flaws is not None:
         flaws = np.asarray(cv2.resize(flaws, photo.shape[1::-1], interpolation=cv2.INTER_AREA), np.uint8)

@@ -92,7 +92,7 @@ def write_on(picture: npt.NDArray[np.uint8], seed: int) -> tuple[npt.NDArray[np.
             left = float(rng.uniform(-0.5, max(-0.5, 0.5 - length * unit / width))) * width / unit
             middle = float(rng.uniform(-0.42, 0.42)) * height / unit
             drawn = draw_markings([Marking(text, left, middle, size, float(rng.normal(0, 5)), tool, ink)], canvas, rng)
-            if not (drawn.mask.any() and (cover & (drawn.mask > 0)).any()):
+            if not (cover & (drawn.mask > 0)).any():
                 inked = apply_overlay(inked, drawn)
                 cover |= drawn.mask > 0
                 break
