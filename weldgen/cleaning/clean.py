@@ -61,7 +61,7 @@ def clean(source: Path, out: Path, config: CleanConfig) -> Summary:
     with DatasetWriter(out, valid) as writer:
         todo = [sample for sample in photos.samples if sample.file_name not in writer.done]
         cleaner = load_cleaner(config) if todo else None
-        failures = clean_samples(writer, photos, todo, cleaner, masks, given, config) if cleaner else []
+        failures = clean_samples(writer, photos, todo, cleaner, masks, config) if cleaner else []
         failures = [*photos.failures, *failures]
         samples = writer.finish(failures, photos.labels)
     check_lineage(Dataset(out, tuple(samples), photos.labels))

@@ -67,7 +67,6 @@ def clean_samples(
     samples: Sequence[Sample],
     cleaner: Cleaner,
     masks: Mapping[str, str],
-    given: Mapping[str, Path],
     config: CleanConfig,
 ) -> list[Failure]:
     """Clean photos and write them.
@@ -78,13 +77,12 @@ def clean_samples(
         samples: What to clean.
         cleaner: The models.
         masks: Photo -> name of its mask, for those whose mask is to be written.
-        given: Photo -> mask that a person gave, as `given_masks` found them.
         config: Settings; with `only`, the lines say that these photos were done again on request.
 
     Returns:
         The photos that could not be read.
     """
-    reader = _load_reader(config)
+    reader, given = _load_reader(config), given_masks(photos, config)
     failures = []
     for sample, photo in track(_read_ahead(photos, samples, config.jobs), total=len(samples), description="clean"):
         if isinstance(photo, Failure):

@@ -53,10 +53,10 @@ def redo(source: Path, out: Path, config: CleanConfig) -> Summary:
         for name, mask in mask_names(photos.samples).items()
         if config.save_masks or (out / mask).is_file()
     }  # fmt: skip
-    given = given_masks(photos, config)
+    given_masks(photos, config)  # refuses a wrong folder before anything changes
     cleaner = load_cleaner(config)  # before the earlier results go: a missing backend must not cost them
     with DatasetWriter(out, lambda record: record["file_name"] not in listed) as writer:
-        failed = clean_samples(writer, photos, samples, cleaner, masks, given, config)
+        failed = clean_samples(writer, photos, samples, cleaner, masks, config)
         failures = [*kept_failures, *failed]
         written = writer.finish(failures, photos.labels)
     check_lineage(Dataset(out, tuple(written), photos.labels))
