@@ -16,6 +16,11 @@ import pytest
 from PIL import Image
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The test that runs every documented command takes minutes, so it is the first of a worker, not the last."""
+    items.sort(key=lambda item: item.name != "test_every_documented_command_works")
+
+
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads the user's weights or reaches the network."""

@@ -4,8 +4,8 @@ Brushed, ground and cast metal looks like a Gaussian random field: what matters 
 direction go together, and that can be read off the metal around the hole. The expected grain in the hole given the
 grain around it (kriging) carries brush lines across; what it cannot know is drawn at random with the same statistics
 (conditional simulation; Galerne and Leclaire, "Texture inpainting using efficient Gaussian conditional simulation",
-SIAM J. Imaging Sciences 2017). The linear system is solved by conjugate gradients, each product with the covariance
-being two Fourier transforms.
+SIAM J. Imaging Sciences 2017). The linear system is solved by preconditioned conjugate gradients, each product with the
+covariance being two Fourier transforms.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REACH_PX = 48
 _NEAR_PX = 20
 # Share of the variance that goes together with nothing: the camera's noise.
 _NOISE_SHARE = 0.05
-_MOST_STEPS, _PRECISION = 60, 1e-2
+_MOST_STEPS, _PRECISION = 30, 2e-2
 # Pairs of known pixels that a distance needs, as a share of the best one.
 _LEAST_PAIRS = 0.02
 # A grey level of noise is always there.
@@ -158,7 +158,7 @@ class _Field:
 
     def __init__(self, detail: Floats, known: Floats) -> None:
         self._shape = detail.shape
-        self._padded = tuple(scipy.fft.next_fast_len(side + 2 * _REACH_PX, real=True) for side in detail.shape)
+        self._padded = tuple(cv2.getOptimalDFTSize(side + 2 * _REACH_PX) for side in detail.shape)
         products, pairs = (self._back(np.abs(self._to(values)) ** 2) for values in (detail, known))
         down, across = (np.minimum(np.arange(side), side - np.arange(side)) for side in self._padded)
         distance = np.hypot(down[:, None], across[None])
@@ -169,41 +169,49 @@ class _Field:
         # an estimate from few pixels may be no covariance; its nearest one has no negative power
         self._power = np.maximum(self._to(covariance.astype(np.float32)).real, 0)
         self._noise = _NOISE_SHARE * float(self._back(self._power)[0, 0])
+        # OpenCV's Fourier transform takes half of SciPy's time, but keeps its spectra packed
+        self._covariance, self._inverse = (
+            cv2.dft(self._back(gain)) for gain in (self._power, 1 / (self._power + np.float32(self._noise)))
+        )
 
     def draw(self) -> Floats:
         """One picture of the field, (H, W) float32; always the same."""
         white = np.random.default_rng(_SEED).standard_normal(self._padded, np.float32)
-        return self._cut(self._back(self._to(white) * np.sqrt(self._power)))
+        height, width = self._shape
+        return self._back(self._to(white) * np.sqrt(self._power))[:height, :width]
 
     def expect(self, values: Floats, seen: Floats) -> Floats:
-        """The field everywhere, given its values where `seen` is 1, (H, W) float32."""
+        """The field everywhere, given its values where `seen` is 1, (H, W) float32.
 
-        def product(rows: Floats) -> Floats:
-            return np.asarray(seen * self._spread(rows) + self._noise * rows)
-
-        wanted = seen * values
-        solution, rest = np.zeros_like(wanted), wanted.copy()
-        direction, size = rest.copy(), float((rest**2).sum())
-        enough = _PRECISION**2 * size
+        Conjugate gradients; preconditioned by the inverse that holds where everything is seen, they take a quarter of
+        the steps.
+        """
+        rest = seen * values
+        solution, enough = np.zeros_like(rest), _PRECISION**2 * float((rest**2).sum())
+        direction, size = np.zeros_like(rest), 1.0
         for _ in range(_MOST_STEPS):
-            if size <= enough:
+            if float((rest**2).sum()) <= enough:
                 break
-            changed = product(direction)
+            guess = seen * self._filtered(rest, self._inverse)
+            before, size = size, float((rest * guess).sum())
+            direction = guess + (size / before) * direction
+            changed = seen * self._filtered(direction, self._covariance) + self._noise * direction
             step = size / float((direction * changed).sum())
             solution += step * direction
             rest -= step * changed
-            before, size = size, float((rest**2).sum())
-            direction = rest + (size / before) * direction
-        return self._spread(solution)
+        return self._filtered(solution, self._covariance)
 
-    def _spread(self, values: Floats) -> Floats:
-        return self._cut(self._back(self._to(values) * self._power))
+    def _filtered(self, values: Floats, gain: Floats) -> Floats:
+        """Values times a packed spectrum of real gains, (H, W) float32."""
+        height, width = self._shape
+        padded = np.zeros(self._padded, np.float32)
+        padded[:height, :width] = values
+        spectrum = cv2.mulSpectrums(cv2.dft(padded, nonzeroRows=height), gain, 0)
+        back = cv2.dft(spectrum, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE, nonzeroRows=height)
+        return np.asarray(back[:height, :width], np.float32)
 
     def _to(self, values: Floats) -> npt.NDArray[np.complex64]:
         return np.asarray(scipy.fft.rfft2(values, self._padded))
 
     def _back(self, spectrum: npt.NDArray[np.generic]) -> Floats:
         return np.asarray(scipy.fft.irfft2(spectrum, self._padded), np.float32)
-
-    def _cut(self, values: Floats) -> Floats:
-        return values[: self._shape[0], : self._shape[1]]

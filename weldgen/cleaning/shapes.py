@@ -95,47 +95,59 @@ def _join_ends(pixels: Floats, hole: Mask) -> Floats:
     """The hole filled along lines, (H, W, C) float32; `pixels` holds a smooth fill for what no line reaches."""
     rows, columns = np.nonzero(dilate(hole, 4))
     window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    known = (~hole[window]).astype(np.float32)
-    weight = cv2.GaussianBlur(known, (0, 0), _END_SIGMA_PX)[:, :, None]
-    ends = cv2.GaussianBlur(pixels[window] * known[:, :, None], (0, 0), _END_SIGMA_PX) / np.maximum(weight, 1e-3)
-    lines = [_along(ends, known, np.pi * index / _LINES) for index in range(_LINES)]
-    least = np.min([difference for _, difference, _ in lines], axis=0)
-    total, weights = np.zeros_like(ends), np.full(known.shape, 1e-9, np.float32)
-    for value, difference, length in lines:
-        share = (difference < _NO_END / 2) * np.exp((least - difference) / _AGREEMENT) / np.maximum(length, 1)
-        total += share[:, :, None] * value
-        weights += share
-    filled = np.where((weights > 1e-7)[:, :, None], total / weights[:, :, None], pixels[window])
+    known = ~hole[window]
+    counts = known.astype(np.float32)
+    weight = cv2.GaussianBlur(counts, (0, 0), _END_SIGMA_PX)[:, :, None]
+    ends = cv2.GaussianBlur(pixels[window] * counts[:, :, None], (0, 0), _END_SIGMA_PX) / np.maximum(weight, 1e-3)
+    places = np.nonzero(~known)
+    lines = [_along(ends, known, places, np.pi * index / _LINES) for index in range(_LINES)]
+    values, differences, lengths = (np.stack(column) for column in zip(*lines, strict=True))
+    agreement = np.exp((differences.min(axis=0) - differences) / _AGREEMENT)
+    shares = (differences < _NO_END / 2) * agreement / np.maximum(lengths, 1)  # (lines, N)
+    total = shares.sum(axis=0)
+    joined = (shares[:, :, None] * values).sum(axis=0) / np.maximum(total, 1e-9)[:, None]
     result = pixels.copy()
-    result[window] = np.where(hole[window][:, :, None], filled, pixels[window])
+    target = result[window]
+    target[places] = np.where((total > 1e-7)[:, None], joined, target[places])
     return result
 
 
-def _along(ends: Floats, known: Floats, angle: float) -> tuple[Floats, Floats, Floats]:
-    """What the line of one direction says about each pixel.
+def _along(
+    ends: Floats, known: Mask, places: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]], angle: float
+) -> tuple[Floats, Floats, Floats]:
+    """What the line of one direction says about each of N pixels.
+
+    The image is sheared so that the lines become its rows, and only the pixels that are asked for are looked up.
 
     Returns:
-        Value between its two ends (H, W, C), difference of the ends (H, W), in grey levels, and its length (H, W).
+        Value between its two ends (N, C), difference of the ends (N,), in grey levels, and its length (N,).
     """
+    rows, columns = places
+    across, down = np.cos(angle), np.sin(angle)
+    if abs(across) < abs(down):
+        ends, known, rows, columns, across, down = ends.swapaxes(0, 1), known.T, columns, rows, down, across
+    slope = down / across
     height, width = known.shape
-    side = int(np.ceil(np.hypot(height, width))) + 2
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), np.degrees(angle), 1.0)
-    turn[:, 2] += (side - width) / 2, (side - height) / 2
-    seen = cv2.warpAffine(known, turn, (side, side), flags=cv2.INTER_LINEAR, borderValue=0.0) > 0.99
-    colours = cv2.warpAffine(ends, turn, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    column = np.broadcast_to(np.arange(side), (side, side))
-    left = np.maximum.accumulate(np.where(seen, column, -1), axis=1)
-    right = np.minimum.accumulate(np.where(seen, column, side)[:, ::-1], axis=1)[:, ::-1]
-    row = np.arange(side)[:, None]
-    first, last = colours[row, np.maximum(left, 0)], colours[row, np.minimum(right, side - 1)]
-    before, after = column - left + 1e-3, right - column + 1e-3
-    no_first, no_last = left < 0, right >= side
-    first, last = np.where(no_first[:, :, None], last, first), np.where(no_last[:, :, None], first, last)
-    value = (first * after[:, :, None] + last * before[:, :, None]) / (before + after)[:, :, None]
-    difference = np.abs(first - last).mean(axis=2) + _ONE_END * (no_first | no_last) + _NO_END * (no_first & no_last)
-    answers = value, difference, before + after
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    between, apart, length = (
-        cv2.warpAffine(answer.astype(np.float32), turn, (width, height), flags=flags) for answer in answers
+    column = np.arange(width, dtype=np.int32)
+    offset = np.rint(-slope * column).astype(np.int32)
+    offset -= offset.min()
+    sheared = np.zeros((height + offset.max(), width), bool)
+    sheared[np.arange(height)[:, None] + offset, column] = known
+    left = np.maximum.accumulate(np.where(sheared, column, -1), axis=1)
+    right = np.minimum.accumulate(np.where(sheared, column, width)[:, ::-1], axis=1)[:, ::-1]
+    line = rows + offset[columns]
+    before, after = left[line, columns], right[line, columns]
+    no_first, no_last = before < 0, after >= width
+    first, last = (
+        ends[np.clip(line - offset[end], 0, height - 1), end]
+        for end in (
+            np.clip(np.where(no_first, after, before), 0, width - 1),
+            np.clip(np.where(no_last, before, after), 0, width - 1),
+        )
     )
-    return between, apart, length
+    stretch = np.float32(np.hypot(1, slope))
+    to_first, to_last = stretch * (columns - before) + 1e-3, stretch * (after - columns) + 1e-3
+    length = (to_first + to_last).astype(np.float32)
+    value = (first * to_last[:, None] + last * to_first[:, None]) / length[:, None]
+    difference = np.abs(first - last).mean(axis=1) + _ONE_END * (no_first | no_last) + _NO_END * (no_first & no_last)
+    return value.astype(np.float32), difference.astype(np.float32), length

@@ -70,8 +70,11 @@ def fill(image: RGB, hole: Mask) -> RGB:
     shapes = fill_shapes(seen, small_hole)
     smooth = cv2.resize(np.ascontiguousarray(shapes[:, :, :3]), hole.shape[::-1], interpolation=cv2.INTER_CUBIC)
     filled, plain = _simulated(image, hole, smooth)
-    if (plain[hole] < 1).any():
-        copied = _Filling(image, hole, shapes, small_hole).run()
+    uneven = hole & (plain < 1)
+    if uneven.any():
+        _, small_uneven = shrunk(image, uneven, small_hole.shape)
+        begun = np.where(uneven[:, :, None], smooth, np.where(hole[:, :, None], filled, image))
+        copied = _Filling(begun, small_hole, np.ascontiguousarray(shapes[:, :, 3]), small_uneven).run()
         filled = copied + plain[:, :, None] * (filled - copied)
     return np.where(hole[:, :, None], np.clip(np.round(filled), 0, 255), image).astype(np.uint8)
 
@@ -90,16 +93,22 @@ def _simulated(image: RGB, hole: Mask, smooth: Floats) -> tuple[Floats, Floats]:
 
 
 class _Filling:
-    """One hole being filled: the image at matching size and at its own size, and what of it is there by now."""
+    """A part of a hole being filled: the image at matching size and at its own, and what of it is there by now.
 
-    def __init__(self, image: RGB, hole: Mask, seen: Floats, small_hole: Mask) -> None:
-        small = np.ascontiguousarray(seen[:, :, :3])
-        self.small, self.grain, self.hole = small, np.ascontiguousarray(seen[:, :, 3]), small_hole
-        self.ratio = image.shape[0] / small.shape[0], image.shape[1] / small.shape[1]
-        whole = cv2.resize(small, (image.shape[1], image.shape[0]), interpolation=cv2.INTER_CUBIC)
-        self.full = np.where(hole[:, :, None], whole, image).astype(np.float32)
-        self.usable = ~self.hole
-        self.done = self.usable.copy()
+    Args:
+        image: (H, W, 3) float32, the hole filled: smoothly where grain is to be copied, else with simulated grain.
+        hole: (h, w) bool, at matching size; no place in it is copied.
+        grain: (h, w) float32, how strong the grain should be.
+        uneven: (h, w) bool, the part of the hole that is to be filled.
+    """
+
+    def __init__(self, image: Floats, hole: Mask, grain: Floats, uneven: Mask) -> None:
+        self.full = image.astype(np.float32)
+        self.small = cv2.resize(self.full, hole.shape[::-1], interpolation=cv2.INTER_AREA)
+        self.grain, self.hole, self.uneven = grain, hole, uneven
+        self.ratio = image.shape[0] / hole.shape[0], image.shape[1] / hole.shape[1]
+        self.usable = ~hole
+        self.done = ~uneven
         self.shapes = _shapes(self.small, self.grain)
         side = (_UNEVEN_SIDE_PX, _UNEVEN_SIDE_PX)
         grey = self.shapes[:, :, 1]
@@ -107,7 +116,7 @@ class _Filling:
 
     def run(self) -> Floats:
         """The filled image at its own size, (H, W, 3) float32."""
-        waiting = cut(self.hole, _PIECE_PX)
+        waiting = cut(self.uneven, _PIECE_PX)
         while waiting:
             waiting.sort(key=lambda piece: -self._support(piece))
             piece = waiting.pop(0)
@@ -175,7 +184,7 @@ class _Filling:
         difference = (self.small[piece.window] - self.small[source]) * share
         weight = cv2.GaussianBlur(share, (0, 0), _TONE_SIGMA_PX)[:, :, None]
         bend = cv2.GaussianBlur(difference, (0, 0), _TONE_SIGMA_PX) / np.maximum(weight, 1e-3)
-        made = self.done[piece.window] & self.hole[piece.window]
+        made = self.done[piece.window] & self.uneven[piece.window]
         outside = cv2.distanceTransform((~piece.inside).astype(np.uint8), cv2.DIST_L2, 3)
         cover = np.where(piece.inside, 1.0, np.where(made, np.clip(1 - outside / _OVERLAP_PX, 0, 1), 0.0))
         cover = cover.astype(np.float32)
