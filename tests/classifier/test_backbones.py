@@ -97,3 +97,26 @@ def test_statistics_are_adapted_where_layers_learn(network):
             assert torch.equal(value, before[name]) == (stage[name.replace("running_mean", "weight")] <= 2), name
         elif not name.endswith(("running_var", "num_batches_tracked")):
             assert torch.equal(value, before[name])
+
+
+def test_features_are_the_mean_or_the_maximum_of_the_map():
+    backbone = backbones.create_backbone("test_efficientnet", "none", 64)
+    model = backbone.model.eval()
+    images = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        features = model.forward_features(images)
+        assert torch.allclose(model(images), features.mean(dim=(2, 3)), atol=1e-5)
+        backbones.set_pool(backbone, "max")
+        assert torch.allclose(model(images), features.amax(dim=(2, 3)), atol=1e-5)
+    again = backbones.rebuild("test_efficientnet", (64, 64), "max").eval()
+    again.load_state_dict(model.state_dict())
+    with torch.inference_mode():
+        assert torch.equal(again(images), model(images))
+
+
+def test_a_backbone_without_a_map_refuses_other_pooling():
+    backbone = backbones.create_backbone("test_vit", "none", (160, 160))
+    assert not backbones.has_map(backbone)
+    backbones.set_pool(backbone, "avg")
+    with pytest.raises(ConfigError, match="makes no map"):
+        backbones.set_pool(backbone, "max")

@@ -44,15 +44,14 @@ NONE_UNSEEN = np.zeros((0, 2)), np.zeros(0, np.int64)
 
 
 def shift_of(features, training, labels=LABELS, unseen=NONE_UNSEEN):
-    everything = np.ones(len(training), bool)
-    fitted = _fit(features, training.targets, np.ones(len(training)), everything, 2)
-    return _shift(fitted, features, training, np.ones(len(training)), labels, unseen)
+    fitted = _fit(features, training.targets, np.ones(len(training), bool), 2)
+    return _shift(fitted, features, training, labels, unseen)
 
 
 def test_the_border_follows_the_real_photos():
     features, training = shifted_photos([(0, 3.0), (0, 2.8), (1, 7.0), (1, 7.4)])
     synthetic = np.array([sample.origin == "synthetic" for sample in training.samples])
-    plain = _fit(features, training.targets, np.ones(len(training)), synthetic, 2)
+    plain = _fit(features, training.targets, synthetic, 2)
     shift, notes = shift_of(features, training)
     unseen = np.array([[3.0, 0.0], [7.2, 0.0]])
     assert plain.logits(unseen).argmax(axis=1).tolist() == [1, 1]
@@ -68,10 +67,10 @@ def test_few_photos_move_it_less_than_many():
 
 def test_validation_photos_count_as_they_are():
     features, training = shifted_photos([])
-    centres = _fit(features, training.targets, np.ones(80), np.ones(80, bool), 2).logits(features)[:40].mean(axis=0)
+    centres = _fit(features, training.targets, np.ones(80, bool), 2).logits(features)[:40].mean(axis=0)
     unseen = np.array([[3.0, 0.0], [3.0, 0.0]]), np.array([0, 0])
     shift, notes = shift_of(features, training, unseen=unseen)
-    judged = _fit(features, training.targets, np.ones(80), np.ones(80, bool), 2).logits(unseen[0])[0] - centres
+    judged = _fit(features, training.targets, np.ones(80, bool), 2).logits(unseen[0])[0] - centres
     expected = 2 * judged / (2 + _USUAL_WEIGHT)
     assert shift == pytest.approx(expected - expected.mean()) and "2 real photos" in notes[0]
 
@@ -100,9 +99,21 @@ def test_the_only_photo_of_a_class_is_not_left_out():
 def test_without_photos_the_border_lies_where_it_usually_does():
     features, training = shifted_photos([])
     shift, notes = shift_of(features, training, ("good", "bad"))
-    logits = _fit(features, training.targets, np.ones(80), np.ones(80, bool), 2).logits(features)
+    logits = _fit(features, training.targets, np.ones(80, bool), 2).logits(features)
     gap = logits[40:].mean(axis=0) - logits[:40].mean(axis=0)
     assert shift == pytest.approx(_USUAL_SHARE * (gap - gap.mean())) and "usually lies" in notes[0]
+
+
+def test_photos_of_defective_welds_do_not_move_it_where_one_class_is_sound():
+    features, training = shifted_photos([])
+    sound = np.array([[1.0, 0.0], [1.2, 0.0]])
+    alone, _ = shift_of(features, training, ("good", "bad"), (sound, np.array([0, 0])))
+    for severity in (5.0, 12.0):
+        unseen = np.concatenate([sound, [[severity, 0.0]] * 3]), np.array([0, 0, 1, 1, 1])
+        shift, notes = shift_of(features, training, ("good", "bad"), unseen)
+        assert shift == pytest.approx(alone) and "2 real photos" in notes[0]
+        among_equals, _ = shift_of(features, training, LABELS, unseen)
+        assert among_equals != pytest.approx(alone)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -112,7 +123,7 @@ def test_rare_classes_count_as_much(classes):
     targets = np.repeat(np.arange(classes), counts)
     centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])[targets]
     features = centres + rng.normal(0, 0.7, (len(targets), 2))
-    fitted = _fit(features, targets, np.ones(len(targets)), np.ones(len(targets), bool), classes)
+    fitted = _fit(features, targets, np.ones(len(targets), bool), classes)
     assert fitted.logits(np.array([[1.6, -0.1]])).argmax() == 1
     assert (fitted.logits(features).argmax(axis=1) == targets).mean() > 0.9
 
@@ -135,7 +146,7 @@ def test_it_can_be_asked_for_and_its_model_is_like_any_other(class_folder, tmp_p
     summary = train(class_folder, tmp_path / "model", tiny_config(training={"method": "linear"}))
     network, card = load_model(tmp_path / "model")
     assert summary.details["method"] == "linear" and card.settings["head"] == "unit_softmax"
-    assert not card.warnings and card.validated_on["good"]["real"] > 0
+    assert not card.warnings and card.validated_on["good"]["real"] > 0 and card.settings["pool"] == "max"
     assert set(card.validation) == {"val_accuracy", "val_balanced_accuracy"}
     again = train(class_folder, tmp_path / "again", tiny_config(training={"method": "linear"}))
     assert again.notes == summary.notes

@@ -12,6 +12,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers import SelectAdaptivePool2d
 from torch import Tensor, nn
 
 from weldgen import weights as registry
@@ -28,6 +29,9 @@ from weldgen.classifier.local_weights import (
 from weldgen.classifier.preprocess import Frame
 from weldgen.errors import BackendError, ConfigError, DataError
 from weldgen.runtime import log
+
+# How the map of features becomes one vector, as timm calls it.
+AVERAGE, MAXIMUM = "avg", "max"
 
 
 @dataclass(frozen=True)
@@ -78,15 +82,42 @@ def create_backbone(name: str, weights: str, frame: Frame) -> Backbone:
     return replace(backbone, notes=(note, *backbone.notes))
 
 
+def has_map(backbone: Backbone) -> bool:
+    """Whether a backbone makes a map of features, which can be pooled by its mean or by its maximum."""
+    model: Any = backbone.model
+    pool = getattr(getattr(model, "head", model), "global_pool", None) or getattr(model, "global_pool", None)
+    return isinstance(pool, SelectAdaptivePool2d)
+
+
+def set_pool(backbone: Backbone, pool: str) -> None:
+    """Choose how the map of features becomes one vector.
+
+    Args:
+        backbone: Changed in place.
+        pool: `avg`, as backbones come, or `max`.
+
+    Raises:
+        ConfigError: It makes no map.
+    """
+    if pool == AVERAGE:
+        return
+    if not has_map(backbone):
+        raise ConfigError(f"model.pool={pool}: {backbone.name} makes no map of features to pool", "model.pool=avg")
+    model: Any = backbone.model
+    model.reset_classifier(0, pool)
+
+
 def has_fixed_shape(name: str) -> bool:
     """Whether a timm network is built for square input alone, as transformers with a grid of positions are."""
     config = timm.get_pretrained_cfg(name, allow_unregistered=True)
     return config is not None and bool(config.fixed_input_size)
 
 
-def rebuild(name: str, frame: Frame) -> nn.Module:
+def rebuild(name: str, frame: Frame, pool: str = AVERAGE) -> nn.Module:
     """The network of a backbone without weights: those of the trained model are loaded into it."""
     network: nn.Module = _network(name, frame, {})
+    if pool == MAXIMUM:
+        network.reset_classifier(0, pool)
     return network
 
 

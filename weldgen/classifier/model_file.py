@@ -119,11 +119,12 @@ def load_model(model: Path, device: str = "cpu") -> tuple[WeldNetwork, ModelCard
 
 def build_network(card: ModelCard) -> WeldNetwork:
     """The network that a card describes, with random weights."""
+    settings = ModelSettings.model_validate(card.settings)
     return WeldNetwork(
-        rebuild(card.backbone, card.frame),
+        rebuild(card.backbone, card.frame, settings.pool),
         card.features,
         (card.mean, card.std),
-        ModelSettings.model_validate(card.settings),
+        settings,
         len(card.classes),
     )
 

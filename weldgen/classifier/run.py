@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from weldgen.classifier.backbones import Backbone, create_backbone
+from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set_pool
 from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
 from weldgen.classifier.keeper import BEST, LAST, Keeper
@@ -53,8 +53,10 @@ def fit(
     torch.manual_seed(derive_seed(config.seed, "weights"))
     frame = training.frame
     backbone = create_backbone(config.model.backbone, config.model.weights, frame)
-    learning = freeze(backbone.model, config.model.freeze_stages)
-    network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), config.model, len(labels))
+    settings = config.model.model_copy(update={"pool": AVERAGE if config.model.pool == "auto" else config.model.pool})
+    set_pool(backbone, settings.pool)
+    learning = freeze(backbone.model, settings.freeze_stages)
+    network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
     judges = choose_judges(training, validation)
     weights = draw_weights(training)
     plan = plan_run(images_an_epoch(weights), config, device, pretrained=bool(backbone.weights))
@@ -86,7 +88,7 @@ def fit(
         features=backbone.features,
         mean=backbone.mean,
         std=backbone.std,
-        settings=config.model.model_dump(mode="json"),
+        settings=settings.model_dump(mode="json"),
         temperature=temperature,
         temperature_fitted_on=fitted_on,
         trained_on=by_origin(training.samples),

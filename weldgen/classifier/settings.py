@@ -38,6 +38,11 @@ class ModelSettings(Config):
     backbone_lr_ratio: float = Field(
         0.1, ge=0, le=1, description="learning rate of the backbone relative to the head's"
     )
+    pool: Literal["auto", "avg", "max"] = Field(
+        "auto",
+        description="how the map of each feature becomes one number: its mean, or its maximum, which small defects "
+        "reach; auto: max where the backbone does not learn, else avg",
+    )
     embedding_size: int = Field(512, ge=8, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
     head: Literal["arcface", "softmax", "unit_softmax"] = Field(
