@@ -55,8 +55,6 @@ def find_writing(thorough: bool) -> Callable[[Any], bool]:
     Raises:
         BackendError: A package or weight is missing.
     """
-    import numpy as np
-
     from weldgen.cleaning.detectors import detect_all, load_detectors
     from weldgen.cleaning.ink import InkSegmenter
     from weldgen.cleaning.mask import text_mask
@@ -67,7 +65,7 @@ def find_writing(thorough: bool) -> Callable[[Any], bool]:
     detectors = load_detectors(DetectConfig(backend=RAPIDOCR), "cpu") if thorough else []
 
     def has_writing(image: Any) -> bool:
-        regions = detect_all(detectors, image, [np.s_[0 : image.shape[0], 0 : image.shape[1]]])
+        regions = detect_all(detectors, image)
         ink = segmenter.segment(image)
         # surer than clean is: to fill a dark spot costs nothing, to leave a photo out may cost a class its only one
         return bool(ink.ink.max() > _SURE_OF_INK and text_mask(image, regions, ink, MaskConfig()).regions)

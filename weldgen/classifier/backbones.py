@@ -115,9 +115,10 @@ def has_fixed_shape(name: str) -> bool:
 
 def rebuild(name: str, frame: Frame, pool: str = AVERAGE) -> nn.Module:
     """The network of a backbone without weights: those of the trained model are loaded into it."""
-    network: nn.Module = _network(name, frame, {})
+    built = _network(name, frame, {})
     if pool == MAXIMUM:
-        network.reset_classifier(0, pool)
+        built.reset_classifier(0, pool)
+    network: nn.Module = built
     return network
 
 

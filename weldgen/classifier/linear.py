@@ -72,7 +72,7 @@ def fit_linear(
     started = time.monotonic()
     torch.manual_seed(derive_seed(config.seed, "weights"))
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame)
-    pool = config.model.pool
+    pool: str = config.model.pool
     if pool == "auto":
         pool = MAXIMUM if has_map(backbone) else AVERAGE
     set_pool(backbone, pool)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 
 from weldgen.cleaning.by_hand import boxes_mask
-from weldgen.cleaning.crops import fill_holes, find_crops
+from weldgen.cleaning.crops import fill_holes
 from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
 from weldgen.cleaning.ink import InkSegmenter
 from weldgen.cleaning.inpainters import Inpainter
@@ -54,6 +55,8 @@ class Cleaner:
         mask: How regions become holes.
         inpaint: How crops are cut and pasted.
         verify_rounds: How often a cleaned photo with something left is cleaned again, wider.
+
+    Photos may be cleaned by several threads at once; the networks look at one after the other, each with all cores.
     """
 
     detectors: Sequence[TextDetector]
@@ -62,6 +65,7 @@ class Cleaner:
     mask: MaskConfig
     inpaint: InpaintConfig
     verify_rounds: int
+    looking: Lock = field(default_factory=Lock)
 
     def clean(self, image: RGB, given: Mask | None = None) -> Cleaned:
         """Take the writing out of a photo, (H, W, 3) uint8 RGB.
@@ -70,11 +74,10 @@ class Cleaner:
             image: The photo.
             given: (H, W) bool, what a person wants to be replaced: exactly that is, and nothing is searched for.
         """
-        whole = [np.s_[0 : image.shape[0], 0 : image.shape[1]]]
         if given is not None:
             result = self._fill(image, given)
-            return Cleaned(result, given, [], len(self._find(result, whole).regions))
-        found = self._find(image, whole)
+            return Cleaned(result, given, [], len(self._find(result).regions))
+        found = self._find(image)
         never = boxes_mask(self.mask.exclude, image.shape)
         always = boxes_mask(self.mask.include, image.shape)
         wide, ink, regions, labels = found.holes | always, found.ink | always, list(found.regions), found.labels
@@ -83,8 +86,9 @@ class Cleaner:
         for attempt in range(self.verify_rounds + 1):
             holes = tighten(image, wide, ink) if self.inpaint.keep_margin else wide
             result = self._fill(image, holes)
-            left = self._find(result, self._windows(wide))
-            left = _without(left, labels & ~left.prints)  # on a label, nothing but print is writing
+            left = self._find(result)
+            # what lies further off has been looked at and is as it was; on a label, nothing but print is writing
+            left = _without(left, ~dilate(wide, self._around(image)) | labels & ~left.prints)
             more = dilate(left.holes, scaled_px(_WIDEN_PX, image.shape)) & ~never
             # a false alarm that was filled already and comes back would come back for ever
             if attempt == self.verify_rounds or not (more & ~(ink if self.inpaint.keep_margin else wide)).any():
@@ -93,15 +97,14 @@ class Cleaner:
             regions += left.regions
         return Cleaned(result, holes, regions, len(left.regions))
 
-    def _find(self, image: RGB, windows: Sequence[tuple[slice, slice]]) -> TextMask:
-        seen = self.segmenter.segment_windows(image, windows)
-        found = text_mask(image, detect_all(self.detectors, image, windows), seen, self.mask)
+    def _find(self, image: RGB) -> TextMask:
+        with self.looking:
+            regions, ink = detect_all(self.detectors, image), self.segmenter.segment(image)
+        found = text_mask(image, regions, ink, self.mask)
         return _without(found, boxes_mask(self.mask.exclude, image.shape))
 
-    def _windows(self, holes: Mask) -> list[tuple[slice, slice]]:
-        """Where to look again: what lies further from the holes has been looked at and is as it was."""
-        around = scaled_px(self.inpaint.context_px / 2, holes.shape)
-        return [crop.window for crop in find_crops(holes, around)]
+    def _around(self, image: RGB) -> int:
+        return scaled_px(self.inpaint.context_px / 2, image.shape)
 
     def _fill(self, image: RGB, holes: Mask) -> RGB:
         context, feather = self.inpaint.context_px, self.inpaint.feather_px

@@ -31,7 +31,7 @@ _REACH_PX = 48
 _NEAR_PX = 20
 # Share of the variance that goes together with nothing: the camera's noise.
 _NOISE_SHARE = 0.05
-_MOST_STEPS, _PRECISION = 30, 2e-2
+_MOST_STEPS, _PRECISION = 30, 5e-2
 # Pairs of known pixels that a distance needs, as a share of the best one.
 _LEAST_PAIRS = 0.02
 # A grey level of noise is always there.
@@ -171,7 +171,7 @@ class _Field:
         self._noise = _NOISE_SHARE * float(self._back(self._power)[0, 0])
         # OpenCV's Fourier transform takes half of SciPy's time, but keeps its spectra packed
         self._covariance, self._inverse = (
-            cv2.dft(self._back(gain)) for gain in (self._power, 1 / (self._power + np.float32(self._noise)))
+            cv2.dft(self._back(gain)) for gain in (self._power, 1 / np.maximum(self._power + self._noise, 1e-9))
         )
 
     def draw(self) -> Floats:
@@ -188,13 +188,14 @@ class _Field:
         """
         rest = seen * values
         solution, enough = np.zeros_like(rest), _PRECISION**2 * float((rest**2).sum())
-        direction, size = np.zeros_like(rest), 1.0
+        direction: Floats = np.zeros_like(rest)
+        size = 1.0
         for _ in range(_MOST_STEPS):
             if float((rest**2).sum()) <= enough:
                 break
             guess = seen * self._filtered(rest, self._inverse)
             before, size = size, float((rest * guess).sum())
-            direction = guess + (size / before) * direction
+            direction = np.asarray(guess + np.float32(size / before) * direction, np.float32)
             changed = seen * self._filtered(direction, self._covariance) + self._noise * direction
             step = size / float((direction * changed).sum())
             solution += step * direction

@@ -10,7 +10,7 @@ import logging
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -55,14 +55,8 @@ class TextDetector(Protocol):
 
     name: str
 
-    def detect(self, images: Sequence[RGB], photo_px: int = 0) -> list[list[TextRegion]]:
-        """Regions of each image.
-
-        Args:
-            images: (H, W, 3) uint8 RGB of any sizes.
-            photo_px: Long side of the photo that the images are parts of, so that they are seen at the same scale as
-                the whole photo would be; 0 for images that are whole photos.
-        """
+    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
+        """Regions of each image, (H, W, 3) uint8 RGB of any size."""
         ...
 
 
@@ -95,13 +89,13 @@ class EasyOcrDetector:
         self._maps = _ScoreMaps(_through_openvino(network, config.precision) if device == "cpu" else network)
         self._reader.detector = self._maps
 
-    def detect(self, images: Sequence[RGB], photo_px: int = 0) -> list[list[TextRegion]]:
+    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
         """Regions of each image; see `TextDetector`."""
-        return [self._detect_one(image, photo_px) for image in images]
+        return [self._detect_one(image) for image in images]
 
-    def _detect_one(self, image: RGB, photo_px: int) -> list[TextRegion]:
+    def _detect_one(self, image: RGB) -> list[TextRegion]:
         config = self._config
-        canvas, scale = _on_canvas(image, photo_px, config.canvas_size_px, config.mag_ratio)
+        canvas, scale = _on_canvas(image, config.canvas_size_px, config.mag_ratio)
         level, tilted = self._reader.detect(
             canvas, min_size=max(1, round(config.min_size_px * scale)), text_threshold=config.text_threshold,
             low_text=config.low_text, link_threshold=config.link_threshold, canvas_size=max(canvas.shape[:2]),
@@ -153,12 +147,12 @@ class RapidOcrDetector:
             network.session = _maps_of(Network(next(folder.glob("*_det_*.onnx")), precision=config.precision))
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)  # an image without text is no warning here
 
-    def detect(self, images: Sequence[RGB], photo_px: int = 0) -> list[list[TextRegion]]:
+    def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
         """Regions of each image; see `TextDetector`."""
-        return [self._detect_one(image, photo_px) for image in images]
+        return [self._detect_one(image) for image in images]
 
-    def _detect_one(self, image: RGB, photo_px: int) -> list[TextRegion]:
-        canvas, scale = _on_canvas(image, photo_px, self._config.rapidocr_canvas_px, self._config.mag_ratio)
+    def _detect_one(self, image: RGB) -> list[TextRegion]:
+        canvas, scale = _on_canvas(image, self._config.rapidocr_canvas_px, self._config.mag_ratio)
         bgr = np.ascontiguousarray(canvas[:, :, ::-1])
         found = self._engine(bgr, use_det=True, use_cls=False, use_rec=False)
         if found.boxes is None:
@@ -185,17 +179,9 @@ def load_detectors(config: DetectConfig, device: str) -> list[TextDetector]:
     return [DETECTORS[name](config, device) for name in detector_names(config.backend)]
 
 
-def detect_all(
-    detectors: Sequence[TextDetector], image: RGB, windows: Sequence[tuple[slice, slice]]
-) -> list[TextRegion]:
-    """Union of what all detectors find in some windows (rows, columns) of a photo, (H, W, 3) uint8 RGB."""
-    parts = [image[window] for window in windows]
-    found = []
-    for detector in detectors:
-        for (rows, columns), regions in zip(windows, detector.detect(parts, max(image.shape[:2])), strict=True):
-            offset = np.array([columns.start, rows.start], np.float32)
-            found += [replace(region, polygon=region.polygon + offset) for region in regions]
-    return found
+def detect_all(detectors: Sequence[TextDetector], image: RGB) -> list[TextRegion]:
+    """Union of what all detectors find on a photo, (H, W, 3) uint8 RGB."""
+    return [region for detector in detectors for region in detector.detect([image])[0]]
 
 
 class _ScoreMaps:
@@ -242,10 +228,10 @@ def _maps_of(network: Network) -> Callable[[npt.NDArray[np.float32]], npt.NDArra
     return lambda pixels: network(pixels)[0]
 
 
-def _on_canvas(image: RGB, photo_px: int, canvas_px: int, mag_ratio: float) -> tuple[RGB, float]:
+def _on_canvas(image: RGB, canvas_px: int, mag_ratio: float) -> tuple[RGB, float]:
     """The image at the size the detectors look at, and that size over the photo's."""
     height, width = image.shape[:2]
-    scale = min(canvas_px / max(height, width, photo_px), mag_ratio)
+    scale = min(canvas_px / max(height, width), mag_ratio)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8), scale

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.morphology import dilate, window_of
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -38,11 +38,7 @@ def guarded_growth(image: RGB, strokes: Mask, doubtful: Mask, margin_px: int) ->
         return strokes
     core = dilate(strokes, max(1, round(_CORE_SHARE * margin_px)))
     full = dilate(strokes, margin_px)
-    rows, columns = np.nonzero(full)
-    window = np.s_[
-        max(0, rows.min() - margin_px) : rows.max() + margin_px + 1,
-        max(0, columns.min() - margin_px) : columns.max() + margin_px + 1,
-    ]
+    window = window_of(full, margin_px)
     inner, outer = core[window], full[window]
     hidden = inner | dilate(doubtful[window], 2)
     structure = _structure(image[window], hidden, max(1.0, _FEATURE_SHARE * margin_px))

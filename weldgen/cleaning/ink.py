@@ -7,7 +7,6 @@ weld edges, cracks, pores and plate edges, which look like strokes to everything
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -63,22 +62,7 @@ class InkSegmenter:
 
     def segment(self, image: RGB) -> InkMap:
         """Ink on a photo, (H, W, 3) uint8 RGB of any size."""
-        return self.segment_windows(image, [np.s_[0 : image.shape[0], 0 : image.shape[1]]])
-
-    def segment_windows(self, image: RGB, windows: Sequence[tuple[slice, slice]]) -> InkMap:
-        """The same for some windows (rows, columns) of a photo only; there is no ink outside of them."""
         scale = min(self._canvas_px / max(image.shape[:2]), _MAX_ENLARGEMENT)
-        height, width = (max(1, round(side * scale)) for side in image.shape[:2])
-        whole = InkMap(np.zeros((height, width), np.float32), np.zeros((height, width), np.float32))
-        for rows, columns in windows:
-            part = self._segment(image[rows, columns], scale)
-            top, left = round(rows.start * scale), round(columns.start * scale)
-            for plane, seen in ((whole.ink, part.ink), (whole.stamped, part.stamped)):
-                target = plane[top : top + seen.shape[0], left : left + seen.shape[1]]
-                np.maximum(target, seen[: target.shape[0], : target.shape[1]], out=target)
-        return whole
-
-    def _segment(self, image: RGB, scale: float) -> InkMap:
         height, width = image.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

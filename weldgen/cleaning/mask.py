@@ -18,7 +18,7 @@ from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.guard import guarded_growth
 from weldgen.cleaning.ink import InkMap
 from weldgen.cleaning.lookalikes import lookalikes
-from weldgen.cleaning.morphology import dilate, stroke_width
+from weldgen.cleaning.morphology import dilate, stroke_width, window_of
 from weldgen.cleaning.pen import pen_of, to_lab
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX, scaled_px
 from weldgen.cleaning.settings import MaskConfig
@@ -96,9 +96,10 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     seen = ink.resized((small.shape[0], small.shape[1]))
     probability = ink_probability(small, seen, stamped=config.stamped)
     marks = _ink_regions(_hysteresis(probability, _LIKELY, _SURE), scale) if config.ink else []
+    lab = to_lab(small) if len(regions) or marks or (probability > _SURE).any() else np.zeros_like(small, np.float32)
     stickers: list[tuple[TextRegion, Sticker]] = []
     if config.mode != "box" or config.objects == "remove":
-        stickers, regions = _stickers(small, [*regions, *marks], scale)
+        stickers, regions = _stickers(lab, [*regions, *marks], scale)
     strokes, boxes, believed = _believe(probability, regions, scale, config)
     labels, prints = np.zeros_like(strokes), np.zeros_like(strokes)
     for region, sticker in stickers:
@@ -108,7 +109,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     lone = np.zeros_like(strokes)
     if config.ink and config.mode != "box":
         lone = _lone_ink(probability, strokes | boxes) & ~labels
-        lone |= _same_pens(small, strokes | lone, _suspicion(seen, believed, scale)) & ~labels
+        lone |= _same_pens(lab, strokes | lone, _suspicion(seen, believed, scale)) & ~labels
         strokes |= lone
     if not strokes.any() and not boxes.any() and not prints.any():
         nothing = np.zeros((height, width), bool)
@@ -139,30 +140,33 @@ def _believe(
     believed = []
     for region in regions:
         inside = _filled(region, scale, probability.shape)
-        if inside.mean() > _MAX_REGION_SHARE:
+        area = int(inside.sum())
+        if area > _MAX_REGION_SHARE * inside.size:
             continue
         # strokes reach a little beyond the polygon of a detector
-        near = dilate(inside, round(0.15 * _height_px(region) * scale) + 2)
-        found = _hysteresis(np.where(near, probability, 0), _LIKELY_IN_REGION, _SURE_IN_REGION)
-        inked = found.sum() >= _MIN_INK_SHARE * inside.sum()
-        if not inked and (config.mode == "stroke" or not _agreed(region, regions) or inside.mean() > _MAX_BOX_SHARE):
+        beyond = round(0.15 * _height_px(region) * scale) + 2
+        window = window_of(inside, beyond)
+        near = dilate(inside[window], beyond)
+        found = _hysteresis(np.where(near, probability[window], 0), _LIKELY_IN_REGION, _SURE_IN_REGION)
+        inked = found.sum() >= _MIN_INK_SHARE * area
+        small = area <= _MAX_BOX_SHARE * inside.size
+        if not inked and (config.mode == "stroke" or not small or not _agreed(region, regions)):
             continue
         believed.append(region)
         if config.mode == "box" or not inked:
             boxes |= inside
         else:
-            strokes |= found
+            strokes[window] |= found
     return strokes, boxes, believed
 
 
 def _stickers(
-    image: RGB, regions: Sequence[TextRegion], scale: float
+    lab: Floats, regions: Sequence[TextRegion], scale: float
 ) -> tuple[list[tuple[TextRegion, Sticker]], list[TextRegion]]:
     """Regions that are print on a label, with the labels, and the other regions."""
-    lab = to_lab(image) if regions else np.zeros((0, 0, 3), np.float32)
     found, others = [], []
     for region in regions:
-        inside = _filled(region, scale, image.shape)
+        inside = _filled(region, scale, lab.shape)
         sticker = find_sticker(lab, inside) if inside.mean() <= _MAX_BOX_SHARE else None
         if sticker is None:
             others += [region] if region.source != INK else []
@@ -206,14 +210,13 @@ def _suspicion(seen: InkMap, believed: Sequence[TextRegion], scale: float) -> Fl
     return suspicion
 
 
-def _same_pens(image: RGB, strokes: Mask, probability: Floats) -> Mask:
+def _same_pens(lab: Floats, strokes: Mask, probability: Floats) -> Mask:
     """Strokes that look like those that were found, such as a lone `1` that might as well be a scratch.
 
     The network must at least have an inkling of them: the crevices of a weld are as dark as a pen.
     """
     if not strokes.any():
         return strokes
-    lab = to_lab(image)
     groups = dilate(strokes, scaled_px(_GROUP_PX, strokes.shape)).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
     pens = []
@@ -232,9 +235,11 @@ def _same_pens(image: RGB, strokes: Mask, probability: Floats) -> Mask:
 
 def _hysteresis(values: Floats, low: float, high: float) -> Mask:
     """Pixels above `low` that are connected to one above `high`."""
-    _, labels = cv2.connectedComponents((values > low).astype(np.uint8), connectivity=8)
-    strong = np.unique(labels[values > high])
-    return np.isin(labels, strong[strong > 0])
+    count, labels = cv2.connectedComponents((values > low).astype(np.uint8), connectivity=8)
+    strong = np.zeros(count, bool)
+    strong[labels[values > high]] = True
+    strong[0] = False
+    return np.asarray(strong[labels])
 
 
 def _filled(region: TextRegion, scale: float, shape: Sequence[int]) -> Mask:
@@ -260,13 +265,15 @@ def _unique(regions: Sequence[TextRegion]) -> list[TextRegion]:
 def _ink_regions(strokes: Mask, scale: float) -> list[TextRegion]:
     """Boxes around strokes that no detector found, one for each group of them, in pixels of the photo."""
     groups = dilate(strokes, scaled_px(_GROUP_PX, strokes.shape)).astype(np.uint8)
-    count, labels = cv2.connectedComponents(groups, connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
     regions = []
     for index in range(1, count):
-        rows, columns = np.nonzero((labels == index) & strokes)
+        x, y, width, height, _ = stats[index]
+        window = np.s_[y : y + height, x : x + width]
+        rows, columns = np.nonzero((labels[window] == index) & strokes[window])
         if len(rows) < _LONE_AREA_PX * (max(strokes.shape) / REFERENCE_SIDE_PX) ** 2:
             continue  # the rest of a neighbour
-        left, top, right, bottom = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        left, top, right, bottom = x + columns.min(), y + rows.min(), x + columns.max() + 1, y + rows.max() + 1
         corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
         regions.append(TextRegion(corners / scale, _LONE_PROBABILITY, INK))
     return regions

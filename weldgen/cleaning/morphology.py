@@ -14,7 +14,20 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
     """All pixels within `radius_px` of a mask, (H, W) bool."""
     if radius_px == 0 or not mask.any():
         return mask
-    return np.asarray(cv2.distanceTransform((~mask).astype(np.uint8), cv2.DIST_L2, 5) <= radius_px)
+    window = window_of(mask, radius_px)
+    result = np.zeros(mask.shape, bool)
+    outside = (~mask[window]).astype(np.uint8)
+    np.less_equal(cv2.distanceTransform(outside, cv2.DIST_L2, 5), radius_px, out=result[window])
+    return result
+
+
+def window_of(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+    """Rows and columns that hold all of a mask and a margin; nothing of an empty one."""
+    left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    if not width:
+        return slice(0, 0), slice(0, 0)
+    rows = slice(max(0, top - margin_px), min(mask.shape[0], top + height + margin_px))
+    return rows, slice(max(0, left - margin_px), min(mask.shape[1], left + width + margin_px))
 
 
 def edge_distance(mask: Mask) -> Floats:

@@ -85,7 +85,7 @@ def contrast_map(lab: Floats, kernel_px: int, *, dark: bool) -> Floats:
         kernel_px: Structures wider than this have no contrast.
         dark: Look for ink darker than the metal, else lighter.
     """
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (kernel_px, kernel_px))
+    kernel = np.ones((kernel_px, kernel_px), np.uint8)  # OpenCV is ten times slower with a disc
     operation = cv2.MORPH_BLACKHAT if dark else cv2.MORPH_TOPHAT
     lightness = cv2.morphologyEx(np.ascontiguousarray(lab[:, :, 0]), operation, kernel)
     around = cv2.blur(lab[:, :, 1:], (3 * kernel_px, 3 * kernel_px))

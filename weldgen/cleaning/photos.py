@@ -7,8 +7,10 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from weldgen.cleaning.settings import CleanConfig, inpainter_name
@@ -32,6 +34,9 @@ _NOT_IN_IMAGE_KEY: dict[str, Any] = dict.fromkeys(("jobs", "device", "seed", "sp
 _NOT_IN_IMAGE_KEY["mask"] = {"given"}  # each mask counts by what it holds
 # A given mask is white from here on, of 255.
 _WHITE = 127
+# Photos that are cleaned at once, and values of a large one: 10 megapixels.
+_MOST_AT_ONCE = 2
+_LARGE = 30_000_000
 
 
 def load_cleaner(config: CleanConfig) -> Cleaner:
@@ -84,17 +89,13 @@ def clean_samples(
     """
     reader, given = _load_reader(config), given_masks(photos, config)
     failures = []
-    for sample, photo in track(_read_ahead(photos, samples, config.jobs), total=len(samples), description="clean"):
-        if isinstance(photo, Failure):
-            failures.append(photo)
+    results = _clean_ahead(photos, samples, cleaner, given, config)
+    for sample, result in track(results, total=len(samples), description="clean"):
+        if isinstance(result, Failure):
+            failures.append(result)
             continue
-        begun = time.monotonic()
-        try:
-            cleaned = cleaner.clean(photo.pixels, _given_mask(given.get(sample.file_name), photo, config.mask.grow_px))
-        except DataError as error:
-            failures.append(Failure(sample.file_name, error.message))
-            continue
-        extra = _extra(sample, cleaned, cleaner, time.monotonic() - begun) | {REDONE: bool(config.only)}
+        photo, cleaned, seconds = result
+        extra = _extra(sample, cleaned, cleaner, seconds) | {REDONE: bool(config.only)}
         if reader:
             pairs = zip(extra["regions"], reader.read(photo.pixels, cleaned.regions), strict=True)
             extra["regions"] = [region | reading.record() for region, reading in pairs]
@@ -103,6 +104,44 @@ def clean_samples(
         described = replace(sample, extra=extra)
         _write(writer, described, photos.path(sample), photo, cleaned, image_key(sample, config, given))
     return failures
+
+
+def _clean_ahead(
+    photos: Dataset, samples: Sequence[Sample], cleaner: Cleaner, given: Mapping[str, Path], config: CleanConfig
+) -> Iterator[tuple[Sample, tuple[Photo, Cleaned, float] | Failure]]:
+    """Read and clean photos, two at a time: while one is searched for writing, the holes of another are filled.
+
+    Yields:
+        Samples in their order, each with the photo, what came of it and the seconds it took, or with its failure.
+    """
+    from weldgen.data.images import read_photo
+
+    one_large_photo = Lock()  # each takes a gigabyte and more
+
+    def run(sample: Sample) -> tuple[Photo, Cleaned, float] | Failure:
+        try:
+            photo = read_photo(photos.path(sample))
+            mask = _given_mask(given.get(sample.file_name), photo, config.mask.grow_px)
+            with one_large_photo if photo.pixels.size > _LARGE else nullcontext():
+                begun = time.monotonic()
+                return photo, cleaner.clean(photo.pixels, mask), time.monotonic() - begun
+        except DataError as error:
+            return Failure(sample.file_name, error.message)
+
+    workers = min(_MOST_AT_ONCE, resolve_jobs(config.jobs))
+    waiting: deque[tuple[Sample, Future[tuple[Photo, Cleaned, float] | Failure]]] = deque()
+    remaining = iter(samples)
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            while True:
+                while len(waiting) <= workers and (sample := next(remaining, None)) is not None:
+                    waiting.append((sample, pool.submit(run, sample)))
+                if not waiting:
+                    return
+                sample, future = waiting.popleft()
+                yield sample, future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def image_key(sample: Sample, config: CleanConfig, given: Mapping[str, Path]) -> str:
@@ -149,26 +188,6 @@ def mask_names(samples: Sequence[Sample]) -> dict[str, str]:
     return {
         name: f"{MASKS}/{mask if uses[mask] == 1 else name + '.png'}" for name, mask in plain.items()
     }  # fmt: skip
-
-
-def _read_ahead(photos: Dataset, samples: Sequence[Sample], jobs: int) -> Iterator[tuple[Sample, Photo | Failure]]:
-    """Decode photos a little ahead of their use; one that cannot be read comes as a failure."""
-    from weldgen.data.images import read_photo
-
-    ahead = min(2, resolve_jobs(jobs))
-    waiting: deque[tuple[Sample, Future[Photo]]] = deque()
-    with ThreadPoolExecutor(1) as pool:
-        remaining = iter(samples)
-        while True:
-            while len(waiting) < ahead and (sample := next(remaining, None)) is not None:
-                waiting.append((sample, pool.submit(read_photo, photos.path(sample))))
-            if not waiting:
-                return
-            sample, future = waiting.popleft()
-            try:
-                yield sample, future.result()
-            except DataError as error:
-                yield sample, Failure(sample.file_name, error.message)
 
 
 def _extra(sample: Sample, cleaned: Cleaned, cleaner: Cleaner, seconds: float) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.morphology import window_of
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
@@ -93,13 +93,13 @@ def spread(values: Floats, known: Mask) -> Floats:
 
 def _join_ends(pixels: Floats, hole: Mask) -> Floats:
     """The hole filled along lines, (H, W, C) float32; `pixels` holds a smooth fill for what no line reaches."""
-    rows, columns = np.nonzero(dilate(hole, 4))
-    window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    window = window_of(hole, 4)
     known = ~hole[window]
     counts = known.astype(np.float32)
     weight = cv2.GaussianBlur(counts, (0, 0), _END_SIGMA_PX)[:, :, None]
     ends = cv2.GaussianBlur(pixels[window] * counts[:, :, None], (0, 0), _END_SIGMA_PX) / np.maximum(weight, 1e-3)
-    places = np.nonzero(~known)
+    rows, columns = np.nonzero(~known)
+    places = rows, columns
     lines = [_along(ends, known, places, np.pi * index / _LINES) for index in range(_LINES)]
     values, differences, lengths = (np.stack(column) for column in zip(*lines, strict=True))
     agreement = np.exp((differences.min(axis=0) - differences) / _AGREEMENT)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.morphology import dilate, window_of
 from weldgen.cleaning.scale import scaled_px
 
 Mask = npt.NDArray[np.bool_]
@@ -56,7 +56,8 @@ def find_sticker(lab: Floats, inside: Mask) -> Sticker | None:
         lab: (H, W, 3) float32 CIE L*a*b*, L 0 to 100.
         inside: (H, W) bool, the region.
     """
-    pixels = lab[inside]
+    window = window_of(inside, 0)
+    pixels = lab[window][inside[window]]
     if len(pixels) < 16:
         return None
     lightness = pixels[:, 0]
@@ -103,8 +104,7 @@ def _apart(print_: Mask, inner: Mask) -> Mask:
 
 def _grain(lab: Floats, inside: Mask, cut: float) -> float:
     """How strong the grain of the paper is, in units of L; the edges of letters do not count."""
-    rows, columns = np.nonzero(inside)
-    window = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    window = window_of(inside, 0)
     lightness = np.ascontiguousarray(lab[window][:, :, 0])
     core = inside[window] & ~dilate(lightness <= cut, _EDGE_PX)
     fine = np.abs(lightness - cv2.GaussianBlur(lightness, (0, 0), _GRAIN_SIGMA_PX))

@@ -33,11 +33,8 @@ def backdrop(image: RGB, marked: Mask) -> Mask:
     side = max(marked.shape)
     around = dilate(marked, round(_AROUND_SHARE * side) + 3) & ~dilate(marked, 3)
     metal = float(np.percentile(lightness[around], 60)) if around.any() else 0.0
-    dark = ((lightness < _DARK_SHARE * metal) & ~dilate(marked, 1)).astype(np.uint8)
+    dark = (lightness < _DARK_SHARE * metal) & ~dilate(marked, 1)
     radius = round(_OPENING_SHARE * side) + 2
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    padded = cv2.copyMakeBorder(dark, radius, radius, radius, radius, cv2.BORDER_REPLICATE)
-    opened = cv2.morphologyEx(padded, cv2.MORPH_OPEN, kernel)[radius:-radius, radius:-radius]
+    opened = dilate(~dilate(~dark, radius), radius)
     # the opening rounds corners off; what is as dark and touches it belongs to it
-    near = dilate(opened > 0, radius) & (dark > 0)
-    return np.asarray(near | (opened > 0))
+    return np.asarray(opened | dilate(opened, radius) & dark)
