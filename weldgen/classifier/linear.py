@@ -49,7 +49,7 @@ _LEAST_DEVIATION = 1e-4
 # Photos of a class that are left out in turn; each costs a fit.
 _MOST_LEFT_OUT = 20
 # What real photos are off by as a rule, as a share of the way from sound to defective synthetic welds, and how many
-# photos it counts for. Measured on weld photos, with 15 draws of the few that train (benchmarks/few_photos.py).
+# photos it counts for. Measured on weld photos: four sound ones, left out in turn, lay at 0.49 to 0.64 of the way.
 _USUAL_SHARE, _USUAL_WEIGHT = 0.5, 2.0
 
 

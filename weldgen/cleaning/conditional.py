@@ -187,7 +187,8 @@ class _Field:
         the steps.
         """
         rest = seen * values
-        solution, enough = np.zeros_like(rest), _PRECISION**2 * float((rest**2).sum())
+        solution = np.zeros_like(rest)
+        enough = _PRECISION**2 * float((rest**2).sum())
         direction: Floats = np.zeros_like(rest)
         size = 1.0
         for _ in range(_MOST_STEPS):

@@ -26,7 +26,7 @@ _CLOSE_PX, _LEAST_CLOSE_PX = 4.0, 2
 _TONE_PX, _LEAST_TONE_PX = 4.0, 1.5
 # Metal around a hole that is looked at.
 _CONTEXT_PX, _LEAST_CONTEXT_PX = 64, 24
-_MATCH_SIDE_PX = 384
+_MATCH_SIDE_PX = 192
 # Grey levels by which the tone of bare metal may be off: at least the first, at most the second, between them so many
 # deviations of the tones beside the hole.
 _LEAST_OFF, _MOST_OFF = 5.0, 14.0

@@ -18,7 +18,7 @@ from weldgen.cleaning.summary import REDONE
 from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.errors import ConfigError, DataError
-from weldgen.runtime import content_hash, file_hash, resolve_device, resolve_jobs, track
+from weldgen.runtime import content_hash, cpu_count, file_hash, resolve_device, resolve_jobs, track
 
 if TYPE_CHECKING:
     import numpy as np
@@ -114,6 +114,8 @@ def _clean_ahead(
     Yields:
         Samples in their order, each with the photo, what came of it and the seconds it took, or with its failure.
     """
+    import cv2
+
     from weldgen.data.images import read_photo
 
     one_large_photo = Lock()  # each takes a gigabyte and more
@@ -129,6 +131,8 @@ def _clean_ahead(
             return Failure(sample.file_name, error.message)
 
     workers = min(_MOST_AT_ONCE, resolve_jobs(config.jobs))
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(max(1, cpu_count() // workers))  # or the photos would fight over the cores
     waiting: deque[tuple[Sample, Future[tuple[Photo, Cleaned, float] | Failure]]] = deque()
     remaining = iter(samples)
     with ThreadPoolExecutor(workers) as pool:
@@ -142,6 +146,7 @@ def _clean_ahead(
                 yield sample, future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+            cv2.setNumThreads(threads)
 
 
 def image_key(sample: Sample, config: CleanConfig, given: Mapping[str, Path]) -> str:

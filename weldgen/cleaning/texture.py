@@ -23,7 +23,7 @@ RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-MATCH_SIDE_PX = 512
+MATCH_SIDE_PX = 320
 _PIECE_PX = 48
 # A piece of this size takes the best place there is, whatever it shows.
 _SMALLEST_PIECE_PX = 10
