@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -110,6 +110,11 @@ class Bead:
     across: Plane
     radius: Plane
     cover: Plane
+
+    def rows(self, band: slice) -> Bead:
+        """The same on some rows of the canvas; the arrays are shared."""
+        planes = {name: getattr(self, name)[band] for name in ("across", "radius", "cover")}
+        return replace(self, axis=self.axis - band.start, **planes)
 
 
 def lay_bead(spec: BeadSpec, canvas: Canvas, rng: Rng) -> Bead:

@@ -96,7 +96,11 @@ def expose_sensor(picture: Plane, camera: CameraSpec, rng: Rng) -> npt.NDArray[n
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
     shaded = picture * triple(1 - np.float32(0.5 * camera.vignette) * (x + y))
     grain = triple(rng.standard_normal((height, width), dtype=np.float32))
-    colour_grain = rng.standard_normal(picture.shape, dtype=np.float32)
+    # the sum of two uniform numbers of a byte each: next to Gaussian at this strength, at a fraction of the time
+    halves = np.frombuffer(rng.bytes(2 * picture.size), np.uint8).reshape(2, *picture.shape)
+    colour_grain = cv2.add(halves[0], halves[1], dtype=cv2.CV_32F)
+    colour_grain -= np.float32(255)
+    colour_grain *= np.float32(1 / 104.5)
     strength = np.float32(camera.noise / 255) * (np.float32(0.6) + np.float32(0.8) * np.sqrt(shaded))
     noisy = shaded + strength * (np.float32(0.85) * grain + np.float32(0.5) * colour_grain)
     return np.asarray(np.clip(noisy * 255 + 0.5, 0, 255), np.uint8)

@@ -19,6 +19,8 @@ _ROOM_PX = 96
 # Blur of the room's tables, in pixels, and the roughness each stands for.
 _ROOM_LEVELS = ((2.0, 0.15), (6.0, 0.40), (15.0, 0.75))
 _SHADOW_STEPS = 8
+# From this distance on, shadows are soft.
+_LONG_SHADOW_PX = 8.0
 
 
 @dataclass(frozen=True)
@@ -201,15 +203,39 @@ def shadow(height: Plane, lamp: Lamp) -> Plane:
     if reach_px < 1:
         return np.ones_like(height)
     lit = np.ones_like(height)
-    for step in np.linspace(1.0, reach_px, _SHADOW_STEPS):
-        move = f32([[1, 0, -lx / flat * step], [0, 1, -ly / flat * step]])
+    start = 1.0
+    if reach_px > _LONG_SHADOW_PX:  # far shadows are soft: half the resolution is enough for them
+        start = _LONG_SHADOW_PX
+        small = cv2.resize(height, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+        far = np.ones_like(small)
+        _march(small, far, np.linspace(start, reach_px, _SHADOW_STEPS // 2), lamp, 0.5)
+        lit = np.asarray(cv2.resize(far, height.shape[::-1], interpolation=cv2.INTER_LINEAR))
+        _march(height, lit, np.linspace(1.0, start, _SHADOW_STEPS // 2, endpoint=False), lamp, 1.0)
+    else:
+        _march(height, lit, np.linspace(1.0, reach_px, _SHADOW_STEPS), lamp, 1.0)
+    return blur(lit, 0.8)
+
+
+def _march(height: Plane, lit: Plane, steps_px: Plane, lamp: Lamp, scale: float) -> None:
+    """Darken `lit`, (H, W), where the surface some steps towards the lamp rises above its light.
+
+    Args:
+        height: (H, W), in pixels of the full size.
+        lit: Share of the light, changed in place.
+        steps_px: Distances in pixels of the full size.
+        lamp: The lamp.
+        scale: Size of `height` relative to the full one.
+    """
+    lx, ly, lz = lamp.direction
+    flat = max(float(np.hypot(lx, ly)), 1e-3)
+    for step in steps_px:
+        move = f32([[1, 0, -lx / flat * step * scale], [0, 1, -ly / flat * step * scale]])
         towards = cv2.warpAffine(
             height, move, height.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         softness = 0.6 + (0.1 + lamp.size) * step
-        blocked = (towards - height - np.float32(step * rise)) * np.float32(1 / softness)
+        blocked = (towards - height - np.float32(step * lz / flat)) * np.float32(1 / softness)
         np.minimum(lit, np.clip(1 - blocked, 0, 1), out=lit)
-    return blur(lit, 0.8)
 
 
 def _falloff(light: LightSpec, canvas: Canvas, rng: Rng) -> Plane:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from weldgen.synthesis.render.noise import Plane, Rng, coloured, triple
@@ -57,18 +58,33 @@ class Material:
     roughness: Plane
     metallic: Plane
 
+    def rows(self, band: slice) -> Material:
+        """Some rows of it; the arrays are shared."""
+        return Material(self.height[band], self.albedo[band], self.roughness[band], self.metallic[band])
+
+    def with_rows(self, band: slice, other: Material) -> Material:
+        """The same with some rows of another."""
+        own = [plane.copy() for plane in (self.height, self.albedo, self.roughness, self.metallic)]
+        for plane, new in zip(own, (other.height, other.albedo, other.roughness, other.metallic), strict=True):
+            plane[band] = new
+        return Material(*own)
+
 
 def paint(material: Material, alpha: Plane, colour: RGBColour | Plane, roughness: float, metallic: float) -> Material:
     """Cover a material with another where `alpha`, (H, W) in 0..1, says so; the height stays."""
     alpha = np.asarray(alpha, np.float32)
+    left, top, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
+    if not width:
+        return material
+    window = np.s_[top : top + height, left : left + width]  # most defects are small
+    alpha = alpha[window]
     flat = np.ndim(colour) == 1
-    new = coloured(alpha, colour) if flat else triple(alpha) * np.asarray(colour, np.float32)
-    return replace(
-        material,
-        albedo=material.albedo * triple(1 - alpha) + new,
-        roughness=material.roughness + alpha * (np.float32(roughness) - material.roughness),
-        metallic=material.metallic + alpha * (np.float32(metallic) - material.metallic),
-    )
+    new = coloured(alpha, colour) if flat else triple(alpha) * np.asarray(colour, np.float32)[window]
+    albedo, dullness, bare = material.albedo.copy(), material.roughness.copy(), material.metallic.copy()
+    albedo[window] = albedo[window] * triple(1 - alpha) + new
+    dullness[window] += alpha * (np.float32(roughness) - dullness[window])
+    bare[window] += alpha * (np.float32(metallic) - bare[window])
+    return replace(material, albedo=albedo, roughness=dullness, metallic=bare)
 
 
 def draw_grey(rng: Rng, low: float, high: float, warmth: float = 0.0) -> RGBColour:

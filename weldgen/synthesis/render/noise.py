@@ -132,7 +132,7 @@ def smoothstep(plane: Plane, low: float, high: float) -> Plane:
 
 def triple(plane: Plane) -> Plane:
     """A plane three times, (H, W, 3): NumPy is slow over an inner axis of one."""
-    return np.asarray(cv2.merge((plane, plane, plane)))
+    return np.asarray(cv2.cvtColor(np.asarray(plane, np.float32), cv2.COLOR_GRAY2RGB))
 
 
 def coloured(plane: Plane, colour: Sequence[float] | Plane) -> Plane:

@@ -36,7 +36,16 @@ class Ripples:
 
 
 def lay_fusion(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Material:
-    """Put a molten and solidified bead on a plate."""
+    """Put a molten and solidified bead on a plate; only the rows that it covers are computed."""
+    rows = np.flatnonzero(bead.cover.any(axis=1))
+    if not len(rows):
+        return material
+    band = slice(int(rows[0]), int(rows[-1]) + 1)
+    laid = _lay(material.rows(band), spec, bead.rows(band), rng)
+    return material.with_rows(band, laid)
+
+
+def _lay(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Material:
     shape = bead.radius.shape
     crown = _crown(spec, bead, rng)
     swell = 1 + spec.hump * line_noise(rng, shape[1], 0.8 * bead.width_px)
