@@ -4,7 +4,7 @@ On plain metal the grain is simulated, see `conditional`. Elsewhere it is copied
 shading) is worked out first and smoothly, see `shapes`; the photo itself says how its metal looks. The hole is cut into
 pieces; each takes its fine detail from the place of the same photo that looks most like the piece and its surroundings
 (compare image quilting, Efros and Freeman 2001), and its tones from the smooth filling, so that nothing is averaged and
-no patch is of another colour. Places are chosen on an image of at most 512 pixels and copied at full resolution. It is
+no patch is of another colour. Places are chosen on an image of at most 320 pixels and copied at full resolution. It is
 deterministic and needs no weights.
 """
 

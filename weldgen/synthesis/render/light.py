@@ -196,23 +196,19 @@ def occlusion(height: Plane, unit_px: float) -> Plane:
 def shadow(height: Plane, lamp: Lamp) -> Plane:
     """Share of a lamp's light that arrives, 0..1, (H, W): a march through the height field towards the lamp."""
     lx, ly, lz = lamp.direction
-    flat = max(float(np.hypot(lx, ly)), 1e-3)
-    rise = lz / flat
-    relief = float(np.ptp(height))
-    reach_px = min(relief / max(rise, 0.15), 60.0)
-    if reach_px < 1:
-        return np.ones_like(height)
+    rise = lz / max(float(np.hypot(lx, ly)), 1e-3)
+    reach_px = min(float(np.ptp(height)) / max(rise, 0.15), 60.0)
     lit = np.ones_like(height)
-    start = 1.0
-    if reach_px > _LONG_SHADOW_PX:  # far shadows are soft: half the resolution is enough for them
-        start = _LONG_SHADOW_PX
+    if reach_px < 1:
+        return lit
+    near_px = np.linspace(1.0, reach_px, _SHADOW_STEPS)
+    if reach_px > _LONG_SHADOW_PX:  # half the resolution is enough for far shadows
+        near_px = np.linspace(1.0, _LONG_SHADOW_PX, _SHADOW_STEPS // 2, endpoint=False)
         small = cv2.resize(height, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         far = np.ones_like(small)
-        _march(small, far, np.linspace(start, reach_px, _SHADOW_STEPS // 2), lamp, 0.5)
+        _march(small, far, np.linspace(_LONG_SHADOW_PX, reach_px, _SHADOW_STEPS // 2), lamp, 0.5)
         lit = np.asarray(cv2.resize(far, height.shape[::-1], interpolation=cv2.INTER_LINEAR))
-        _march(height, lit, np.linspace(1.0, start, _SHADOW_STEPS // 2, endpoint=False), lamp, 1.0)
-    else:
-        _march(height, lit, np.linspace(1.0, reach_px, _SHADOW_STEPS), lamp, 1.0)
+    _march(height, lit, near_px, lamp, 1.0)
     return blur(lit, 0.8)
 
 
