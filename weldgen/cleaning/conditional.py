@@ -161,7 +161,7 @@ class _Field:
         self._padded = tuple(cv2.getOptimalDFTSize(side + 2 * _REACH_PX) for side in detail.shape)
         products, pairs = (self._back(np.abs(self._to(values)) ** 2) for values in (detail, known))
         down, across = (np.minimum(np.arange(side), side - np.arange(side)) for side in self._padded)
-        distance = np.hypot(down[:, None], across[None])
+        distance = np.hypot(down[:, None].astype(np.float32), across[None].astype(np.float32))
         enough = pairs > _LEAST_PAIRS * float(pairs[0, 0])
         covariance = np.where(enough, products / np.maximum(pairs, 1), 0) * np.clip(
             1 - distance / (2 * _REACH_PX), 0, 1
@@ -169,10 +169,6 @@ class _Field:
         # an estimate from few pixels may be no covariance; its nearest one has no negative power
         self._power = np.maximum(self._to(covariance.astype(np.float32)).real, 0)
         self._noise = _NOISE_SHARE * float(self._back(self._power)[0, 0])
-        # OpenCV's Fourier transform takes half of SciPy's time, but keeps its spectra packed
-        self._covariance, self._inverse = (
-            cv2.dft(self._back(gain)) for gain in (self._power, 1 / np.maximum(self._power + self._noise, 1e-9))
-        )
 
     def draw(self) -> Floats:
         """One picture of the field, (H, W) float32; always the same."""
@@ -186,6 +182,10 @@ class _Field:
         Conjugate gradients; preconditioned by the inverse that holds where everything is seen, they take a quarter of
         the steps.
         """
+        # OpenCV's Fourier transform takes half of SciPy's time, but keeps its spectra packed
+        covariance, inverse = (
+            cv2.dft(self._back(gain)) for gain in (self._power, 1 / np.maximum(self._power + self._noise, 1e-9))
+        )
         rest = seen * values
         solution = np.zeros_like(rest)
         enough = _PRECISION**2 * float((rest**2).sum())
@@ -194,14 +194,14 @@ class _Field:
         for _ in range(_MOST_STEPS):
             if float((rest**2).sum()) <= enough:
                 break
-            guess = seen * self._filtered(rest, self._inverse)
+            guess = seen * self._filtered(rest, inverse)
             before, size = size, float((rest * guess).sum())
             direction = np.asarray(guess + np.float32(size / before) * direction, np.float32)
-            changed = seen * self._filtered(direction, self._covariance) + self._noise * direction
+            changed = seen * self._filtered(direction, covariance) + self._noise * direction
             step = size / float((direction * changed).sum())
             solution += step * direction
             rest -= step * changed
-        return self._filtered(solution, self._covariance)
+        return self._filtered(solution, covariance)
 
     def _filtered(self, values: Floats, gain: Floats) -> Floats:
         """Values times a packed spectrum of real gains, (H, W) float32."""

@@ -73,10 +73,18 @@ def fill(image: RGB, hole: Mask) -> RGB:
     uneven = hole & (plain < 1)
     if uneven.any():
         _, small_uneven = shrunk(image, uneven, small_hole.shape)
-        begun = np.where(uneven[:, :, None], smooth, np.where(hole[:, :, None], filled, image))
+        # large photos have large holes: as few copies as possible
+        begun = image.astype(np.float32)
+        begun[hole] = filled[hole]
+        begun[uneven] = smooth[uneven]
+        del smooth
         copied = _Filling(begun, small_hole, np.ascontiguousarray(shapes[:, :, 3]), small_uneven).run()
-        filled = copied + plain[:, :, None] * (filled - copied)
-    return np.where(hole[:, :, None], np.clip(np.round(filled), 0, 255), image).astype(np.uint8)
+        filled -= copied
+        filled *= plain[:, :, None]
+        filled += copied
+    result = image.copy()
+    result[hole] = np.clip(np.round(filled[hole]), 0, 255).astype(np.uint8)
+    return result
 
 
 def _simulated(image: RGB, hole: Mask, smooth: Floats) -> tuple[Floats, Floats]:
@@ -86,24 +94,27 @@ def _simulated(image: RGB, hole: Mask, smooth: Floats) -> tuple[Floats, Floats]:
     """
     grey = smooth.mean(axis=2)
     made = simulate(image.mean(axis=2, dtype=np.float32), hole, grey, _CHANCE)
-    colour = cv2.GaussianBlur(smooth - grey[:, :, None], (0, 0), _SHAPE_SIGMA_PX)
+    filled = smooth - grey[:, :, None]
+    cv2.GaussianBlur(filled, (0, 0), _SHAPE_SIGMA_PX, dst=filled)
+    filled += made.grey[:, :, None]
     apart = np.abs(cv2.GaussianBlur(grey - made.tone, (0, 0), _TONE_SIGMA_PX)) / (made.strength + _ALLOWED)
     plain = (np.clip(2 - apart, 0, 1) * np.clip(made.support / _LEAST_SUPPORT, 0, 1)).astype(np.float32)
-    return made.grey[:, :, None] + colour, cv2.GaussianBlur(plain, (0, 0), _TONE_SIGMA_PX)
+    return filled, cv2.GaussianBlur(plain, (0, 0), _TONE_SIGMA_PX)
 
 
 class _Filling:
     """A part of a hole being filled: the image at matching size and at its own, and what of it is there by now.
 
     Args:
-        image: (H, W, 3) float32, the hole filled: smoothly where grain is to be copied, else with simulated grain.
+        image: (H, W, 3) float32, the hole filled: smoothly where grain is to be copied, else with simulated grain;
+            changed in place.
         hole: (h, w) bool, at matching size; no place in it is copied.
         grain: (h, w) float32, how strong the grain should be.
         uneven: (h, w) bool, the part of the hole that is to be filled.
     """
 
     def __init__(self, image: Floats, hole: Mask, grain: Floats, uneven: Mask) -> None:
-        self.full = image.astype(np.float32)
+        self.full = image
         self.small = cv2.resize(self.full, hole.shape[::-1], interpolation=cv2.INTER_AREA)
         self.grain, self.hole, self.uneven = grain, hole, uneven
         self.ratio = image.shape[0] / hole.shape[0], image.shape[1] / hole.shape[1]
