@@ -23,6 +23,8 @@ Mask = npt.NDArray[np.bool_]
 
 _LAMA_MULTIPLE = 8
 _TELEA_RADIUS_PX = 5
+# Filling a larger image takes about 150 bytes a pixel, so one is filled after the other.
+_MOST_PIXELS_AT_ONCE = 1_500_000
 
 
 class Inpainter(Protocol):
@@ -138,7 +140,9 @@ class TextureInpainter:
 
     def inpaint(self, images: Sequence[RGB], masks: Sequence[Mask]) -> list[RGB]:
         """Fill the holes of each image; see `Inpainter`."""
-        with ThreadPoolExecutor(cpu_count()) as pool:  # OpenCV leaves Python's lock while it works
+        largest = max((mask.size for mask in masks), default=0)
+        at_once = 1 if largest > _MOST_PIXELS_AT_ONCE else cpu_count()
+        with ThreadPoolExecutor(at_once) as pool:  # OpenCV leaves Python's lock while it works
             return list(pool.map(texture.fill, images, masks))
 
 
