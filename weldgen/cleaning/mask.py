@@ -96,7 +96,8 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     seen = ink.resized((small.shape[0], small.shape[1]))
     probability = ink_probability(small, seen, stamped=config.stamped)
     marks = _ink_regions(_hysteresis(probability, _LIKELY, _SURE), scale) if config.ink else []
-    lab = to_lab(small) if len(regions) or marks or (probability > _SURE).any() else np.zeros_like(small, np.float32)
+    # most photos carry no writing, and need no colours
+    lab = to_lab(small) if len(regions) or (probability > _SURE).any() else np.zeros_like(small, np.float32)
     stickers: list[tuple[TextRegion, Sticker]] = []
     if config.mode != "box" or config.objects == "remove":
         stickers, regions = _stickers(lab, [*regions, *marks], scale)
