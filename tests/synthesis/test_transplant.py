@@ -12,7 +12,7 @@ from weldgen.synthesis.render.donor import find_defects
 from weldgen.synthesis.render.likeness import light_from, match_photo, pose_like
 from weldgen.synthesis.render.pose import find_bead
 from weldgen.synthesis.render.scene import render_scene
-from weldgen.synthesis.render.shot import look_of, measure, to_lab
+from weldgen.synthesis.render.shot import look_of, measure, octaves_of, to_lab
 from weldgen.synthesis.render.style import PHOTO, sample_scene
 from weldgen.synthesis.render.transplant import Others, transplant
 
@@ -250,5 +250,5 @@ def test_a_rendering_takes_over_the_detail_of_a_photo():
     for sigma_px in (2.0, 0.0):
         soft = cv2.GaussianBlur(photo, (0, 0), sigma_px) if sigma_px else photo
         image = match_photo(made.image, made.cover, none, measure(soft, 288), 1.0)
-        details.append(look_of(to_lab(image), made.cover == 0).octaves[0])
+        details.append(look_of(to_lab(image), octaves_of(to_lab(image)[:, :, 0]), made.cover == 0).octaves[0])
     assert details[0] < 0.85 * details[1]

@@ -165,13 +165,21 @@ def encode_photo(pixels: RGB, like: Photo) -> bytes:
 
 def encode_rgb(pixels: RGB, suffix: str = ".png", quality: int = _DEFAULT_JPEG_QUALITY) -> bytes:
     """Encode (H, W, 3) uint8 RGB or (H, W) uint8 grey; the suffix names the format."""
-    stream = io.BytesIO()
     image_format = Image.registered_extensions()[suffix.lower()]
+    if image_format == "PNG" and pixels.ndim == 3:
+        return _encode_png(pixels)
+    stream = io.BytesIO()
     options: dict[str, Any] = {"quality": quality} if image_format in ("JPEG", "WEBP") else {}
-    if image_format == "PNG":
-        options["compress_level"] = 3  # a third of the time of the default for 3 % more bytes
     Image.fromarray(pixels).save(stream, image_format, **options)
     return stream.getvalue()
+
+
+def _encode_png(pixels: RGB) -> bytes:
+    """A photo as PNG; the filter by averages makes the files no larger than Pillow does, in half the time."""
+    import cv2
+
+    options = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_AVG)
+    return cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR), options)[1].tobytes()
 
 
 def write_rgb(path: Path, pixels: RGB) -> None:

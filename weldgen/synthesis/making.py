@@ -29,6 +29,7 @@ from weldgen.synthesis.writing import HasWriting, WritingFinder
 # Value of a defect's pixels in a mask file; 255 where nobody has said of what kind it is.
 MASK_VALUES: Mapping[str, int] = {kind: number for number, kind in enumerate(DEFECT_KINDS, start=1)} | {UNKNOWN: 255}
 _WAITING_PER_JOB = 4  # results that a worker may be ahead of the writer; bounds the memory
+_LOSSLESS = {".png"}  # formats whose files show what was made
 _BATCHES_AT_ONCE = 4  # so that images of one size find each other
 
 
@@ -179,7 +180,8 @@ class Maker:
             return Outcome(request, hash=bits.tobytes(), rejected=rejected)
         data = encode_rgb(result.image, settings.suffix)
         # what is judged is what the file shows, so that it can be judged again from the file
-        verdict = self._judge.judge(decode_photo(data, "").pixels, request) if self._judge else Verdict()
+        stored = result.image if settings.suffix in _LOSSLESS else decode_photo(data, "").pixels
+        verdict = self._judge.judge(stored, request) if self._judge else Verdict()
         rejected = verdict.reason or (WRITING if self._has_writing and self._has_writing(result.image) else "")
         if rejected:
             return Outcome(request, hash=bits.tobytes(), rejected=rejected)

@@ -111,10 +111,20 @@ class Bead:
     radius: Plane
     cover: Plane
 
+    @property
+    def own_rows(self) -> slice:
+        """Rows that the bead covers; empty where it lies outside."""
+        return self.within(1 + 2 / self.width_px)
+
     def rows(self, band: slice) -> Bead:
         """The same on some rows of the canvas; the arrays are shared."""
         planes = {name: getattr(self, name)[band] for name in ("across", "radius", "cover")}
         return replace(self, axis=self.axis - band.start, **planes)
+
+    def within(self, radius: float) -> slice:
+        """Rows with something of the bead or beside it up to a radius; empty where there are none."""
+        rows = np.flatnonzero(self.radius.min(axis=1) < radius)
+        return slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
 
 
 def lay_bead(spec: BeadSpec, canvas: Canvas, rng: Rng) -> Bead:
@@ -133,9 +143,9 @@ def lay_bead(spec: BeadSpec, canvas: Canvas, rng: Rng) -> Bead:
     # A pool's cap is no half circle; a stirring tool's is.
     blunt = 0.5 * width_px * (rng.uniform(0.85, 1.35, 2) if spec.kind != FRICTION_STIR else np.ones(2))
     past = np.maximum(np.maximum((start_px - x) / blunt[0], (x - end_px) / blunt[1]), 0)  # (W,)
-    down = np.arange(canvas.height, dtype=np.float32)[:, None] - axis[None]  # (H, W)
-    half = np.where(down < 0, halves[0][None], halves[1][None])
-    across = (down / half).astype(np.float32)
+    down = np.arange(canvas.height, dtype=np.float32)[:, None] - axis.astype(np.float32)[None]  # (H, W)
+    upper, lower = ((1 / half).astype(np.float32)[None] for half in halves)
+    across = np.where(down < 0, down * upper, down * lower)
     radius = cv2.magnitude(across, np.ascontiguousarray(np.broadcast_to(past, canvas.shape), np.float32))
     radius *= 1 + np.float32(spec.edge_roughness) * value_noise(rng, canvas.shape, 0.25 * width_px)
     radius += np.float32(0.35 * spec.edge_roughness) * value_noise(rng, canvas.shape, max(2.0, 0.05 * width_px))

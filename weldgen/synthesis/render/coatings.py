@@ -20,6 +20,7 @@ from weldgen.synthesis.render.noise import (
     coloured,
     f32,
     fractal_noise,
+    gaussian,
     line_noise,
     smoothstep,
     streaks,
@@ -44,7 +45,7 @@ def painted(rng: Rng, canvas: Canvas) -> Material:
     colour = f32(PAINTS[str(rng.choice(names, p=shares / shares.sum()))][0]) * np.float32(rng.uniform(0.8, 1.2))
     peel = fractal_noise(rng, canvas.shape, float(rng.uniform(3.5, 7.0)), 0.5)
     broad = fractal_noise(rng, canvas.shape, canvas.unit_px * 0.5, 0.6)
-    speck = rng.standard_normal(canvas.shape, dtype=np.float32)
+    speck = gaussian(rng, canvas.shape)
     gloss = float(rng.uniform(0.34, 0.66))
     tone = 1 + 0.05 * broad + 0.03 * peel + 0.03 * speck
     material = Material(
@@ -70,7 +71,7 @@ def galvanised(rng: Rng, canvas: Canvas) -> Material:
     )  # (3, H, W)
     grown = np.take_along_axis(feather, (label % 3)[None], axis=0)[0]
     lively = float(rng.uniform(0.5, 1.0))
-    shine = blur((rng.standard_normal(count, dtype=np.float32))[label], 0.6)
+    shine = blur(gaussian(rng, (count,))[label], 0.6)
     fine = fractal_noise(rng, canvas.shape, canvas.unit_px * 0.2, 0.6)
     tone = 1 + np.float32(0.11 * lively) * shine + np.float32(0.05 * lively) * grown + 0.04 * fine
     return Material(

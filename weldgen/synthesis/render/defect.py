@@ -172,20 +172,6 @@ def blob(
     return (slice(top, bottom), slice(left, right)), np.sqrt(one * one + other * other) * (1 + waves)
 
 
-def cut(material: Material, where: Any) -> Material:
-    """A window of a material."""
-    return Material(material.height[where], material.albedo[where], material.roughness[where], material.metallic[where])
-
-
-def put_back(material: Material, part: Material, where: Any) -> Material:
-    """A copy of a material with another window."""
-    planes = (material.height, material.albedo, material.roughness, material.metallic)
-    whole = Material(*(plane.copy() for plane in planes))
-    whole.height[where], whole.albedo[where] = part.height, part.albedo
-    whole.roughness[where], whole.metallic[where] = part.roughness, part.metallic
-    return whole
-
-
 def in_band(apply: Apply) -> Apply:
     """An `apply` that works on the rows near the bead alone: most defects are there, and it takes half the time."""
 
@@ -196,10 +182,10 @@ def in_band(apply: Apply) -> Apply:
         rows = slice(top, bottom)
         across, radius, cover = bead.across[rows], bead.radius[rows], bead.cover[rows]
         near = replace(bead, axis=bead.axis - top, across=across, radius=radius, cover=cover)
-        part, mask = apply(spec, cut(material, rows), near, replace(canvas, height=bottom - top), rng)
+        part, mask = apply(spec, material.part(rows), near, replace(canvas, height=bottom - top, corners=()), rng)
         full = np.zeros(canvas.shape, np.uint8)
         full[rows] = mask
-        return put_back(material, part, rows), full
+        return material.with_part(rows, part), full
 
     return banded
 

@@ -67,7 +67,7 @@ def graft(picture: Plane, place: Place, weld: Shot, light: float, rng: Rng) -> t
     alpha = cv2.GaussianBlur(cover, (0, 0), _SOFT_PX)[:, :, None]
     gain = np.float32(np.exp(rng.normal(0, 0.08)))
     laid = np.clip(seen.astype(np.float32) / 255 * gain, 0, 1)
-    result = np.asarray(picture + alpha * (laid - picture), np.float32)
+    result = np.clip(picture + alpha * (laid - picture), 0, 1).astype(np.float32)  # rounding leaves a little below 0
     covered = Place(place.middle, place.along, _OVER * place.width_px, along * length)
     return None if _peeps_out(result, cover > 0.5, covered.width_px) else (result, covered)
 

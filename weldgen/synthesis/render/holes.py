@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from weldgen.synthesis.render.bead import Bead
-from weldgen.synthesis.render.defect import DefectSpec, Mask, blob, cut, put_back, solid_mask, visible_span
+from weldgen.synthesis.render.defect import DefectSpec, Mask, blob, solid_mask, visible_span
 from weldgen.synthesis.render.material import Canvas, Material, paint
 from weldgen.synthesis.render.noise import Plane, Rng, f32, fractal_noise, smoothstep
 
@@ -41,7 +41,7 @@ def apply_burn_through(
             continue
         where, away = shape
         away = 2.2 * away * (1 + 0.045 * fractal_noise(rng, away.shape, 0.45 * radius, 0.45))  # 1 at its outline
-        material = put_back(material, _melt(cut(material, where), away, radius, rng), where)
+        material = material.with_part(where, _melt(material.part(where), away, radius, rng))
         seen[where] = np.maximum(seen[where], np.clip((1.6 - away) * np.float32(radius) + 0.5, 0, 1))
     return material, solid_mask(seen)
 

@@ -15,10 +15,14 @@ def leave_residue(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> M
     """Add the residues that a bead's specification asks for."""
     if spec.soot > 0:
         material = add_soot(material, spec.soot, bead, rng)
-    if spec.silica > 0:
-        material = add_silica(material, spec.silica, bead, rng)
-    if spec.bloom > 0:
-        material = add_bloom(material, spec.bloom, bead, rng)
+    band = bead.own_rows
+    if band.start < band.stop and (spec.silica > 0 or spec.bloom > 0):  # these are on the bead alone
+        own, covered = bead.rows(band), material.part(band)
+        if spec.silica > 0:
+            covered = add_silica(covered, spec.silica, own, rng)
+        if spec.bloom > 0:
+            covered = add_bloom(covered, spec.bloom, own, rng)
+        material = material.with_part(band, covered)
     if spec.slag > 0:
         material = add_slag(material, spec.slag, bead, rng)
     return material

@@ -9,9 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.synthesis.render.light import CameraSpec
-from weldgen.synthesis.render.noise import Plane, Rng, blur, f32, triple
+from weldgen.synthesis.render.noise import Plane, Rng, blur, f32, gaussian, row_bands, triple
 
 _WHITE, _TONES = 3.0, 4096
+# Cells in a row of the exposure meter, and about how many pixels one takes the mean of.
+_CELLS, _CELL_PX = 64, 6
 _LUMA = f32([[0.2126, 0.7152, 0.0722]])
 # Sigmas between which depth of field is blended, as shares of the largest.
 _FOCUS_LEVELS = (0.0, 0.35, 1.0)
@@ -21,21 +23,41 @@ _TYPICAL_KEY = 0.75
 _KEPT_KEY = 0.3
 
 
-def develop(radiance: Plane, camera: CameraSpec) -> Plane:
-    """Expose, balance, tone-map and encode: linear radiance to display values 0..1, (H, W, 3) float32."""
+def develop(radiance: Plane, camera: CameraSpec, seen: Plane | None = None) -> Plane:
+    """Expose, balance, tone-map and encode: linear radiance to display values 0..1, (H, W, 3) float32.
+
+    Args:
+        radiance: (H, W, 3) float32.
+        camera: The camera.
+        seen: (3, 3) matrix from its pixels to the unit square that the camera sees and meters; None for all of it.
+    """
     red, blue = camera.white_balance
     gains = f32([red, 1.0, blue])
-    luminance = cv2.transform(radiance, _LUMA * gains)
-    small = cv2.resize(luminance, (64, 64), interpolation=cv2.INTER_AREA)
+    metered = _metered(cv2.transform(radiance, _LUMA * gains), seen)
     # Between the geometric mean and the mean: a bright bead on a black plate does not burn out.
-    key = float(np.exp(np.mean(np.log(small + 1e-3)))) ** 0.6 * float(small.mean()) ** 0.4
+    key = float(np.exp(np.mean(np.log(metered + 1e-3)))) ** 0.6 * float(metered.mean()) ** 0.4
     # Automatic exposure goes most of the way only: bright metal stays bright, black scale dark.
     gain = float(camera.exposure**2.2 / key * (key / _TYPICAL_KEY) ** _KEPT_KEY)
     # Saturation is a mixture with grey, which is a mixture of the channels: one matrix.
     mixing = camera.saturation * np.eye(3) + (1 - camera.saturation) * _LUMA
-    mixed = cv2.transform(radiance, (gain * mixing * gains).astype(np.float32))
-    steps = np.sqrt(np.clip(mixed, 0, _WHITE) * np.float32((_TONES - 1) ** 2 / _WHITE)).astype(np.uint16)
-    return np.asarray(_tone_curve(camera.contrast)[steps])
+    scale = (_TONES - 1) ** 2 / _WHITE
+    matrix, curve = (scale * gain * mixing * gains).astype(np.float32), _tone_curve(camera.contrast)
+    picture = np.empty_like(radiance)
+    for band in row_bands(radiance.shape):
+        mixed = cv2.transform(radiance[band], matrix)
+        steps = np.sqrt(np.clip(mixed, 0, np.float32((_TONES - 1) ** 2))).astype(np.uint16)
+        picture[band] = np.take(curve, steps)
+    return picture
+
+
+def _metered(luminance: Plane, seen: Plane | None) -> Plane:
+    """Mean luminance of the cells that the camera meters, (64, 64)."""
+    if seen is None:
+        return np.asarray(cv2.resize(luminance, (_CELLS, _CELLS), interpolation=cv2.INTER_AREA))
+    height, width = (max(1, round(side / _CELL_PX)) for side in luminance.shape)
+    small = cv2.resize(luminance, (width, height), interpolation=cv2.INTER_AREA)
+    shrink = np.diag([luminance.shape[1] / width, luminance.shape[0] / height, 1.0])
+    return np.asarray(cv2.warpPerspective(small, np.diag([_CELLS, _CELLS, 1.0]) @ seen @ shrink, (_CELLS, _CELLS)))
 
 
 def _tone_curve(contrast: float) -> Plane:
@@ -84,9 +106,9 @@ def defocus(camera: CameraSpec, width: int, height: int) -> Plane:
 
 def compress(image: npt.NDArray[np.uint8], camera: CameraSpec) -> npt.NDArray[np.uint8]:
     """What is left of an (H, W, 3) uint8 RGB picture after the camera has stored it as JPEG."""
-    bgr = np.ascontiguousarray(image[:, :, ::-1])
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     _, stored = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, camera.jpeg_quality])
-    return np.ascontiguousarray(np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR), np.uint8)[:, :, ::-1])
+    return np.asarray(cv2.imdecode(stored, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def expose_sensor(picture: Plane, camera: CameraSpec, rng: Rng) -> npt.NDArray[np.uint8]:
@@ -94,13 +116,14 @@ def expose_sensor(picture: Plane, camera: CameraSpec, rng: Rng) -> npt.NDArray[n
     height, width = picture.shape[:2]
     x = np.linspace(-1, 1, width, dtype=np.float32)[None] ** 2
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None] ** 2
-    shaded = picture * triple(1 - np.float32(0.5 * camera.vignette) * (x + y))
-    grain = triple(rng.standard_normal((height, width), dtype=np.float32))
+    grain = gaussian(rng, (height, width))
     # the sum of two uniform numbers of a byte each: next to Gaussian at this strength, at a fraction of the time
     halves = np.frombuffer(rng.bytes(2 * picture.size), np.uint8).reshape(2, *picture.shape)
-    colour_grain = cv2.add(halves[0], halves[1], dtype=cv2.CV_32F)
-    colour_grain -= np.float32(255)
-    colour_grain *= np.float32(1 / 104.5)
-    strength = np.float32(camera.noise / 255) * (np.float32(0.6) + np.float32(0.8) * np.sqrt(shaded))
-    noisy = shaded + strength * (np.float32(0.85) * grain + np.float32(0.5) * colour_grain)
-    return np.asarray(np.clip(noisy * 255 + 0.5, 0, 255), np.uint8)
+    image = np.empty(picture.shape, np.uint8)
+    for band in row_bands(picture.shape):
+        shaded = picture[band] * triple(1 - np.float32(0.5 * camera.vignette) * (x + y[band]))
+        colour_grain = cv2.add(halves[0][band], halves[1][band], dtype=cv2.CV_32F) - np.float32(255)
+        strength = np.float32(camera.noise) * (np.float32(0.6) + np.float32(0.8) * np.sqrt(shaded))
+        noise = strength * (triple(np.float32(0.85) * grain[band]) + np.float32(0.5 / 104.5) * colour_grain)
+        image[band] = np.clip(shaded * np.float32(255) + noise + np.float32(0.5), 0, 255)
+    return image

@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 
 from weldgen.synthesis.render.material import Canvas, Material, RGBColour
-from weldgen.synthesis.render.noise import Plane, Rng, blur, coloured, f32, smoothstep, triple, value_noise
+from weldgen.synthesis.render.noise import Plane, Rng, blur, coloured, row_bands, smoothstep, value_noise
 
 _ROOM_PX = 96
-# Blur of the room's tables, in pixels, and the roughness each stands for.
-_ROOM_LEVELS = ((2.0, 0.15), (6.0, 0.40), (15.0, 0.75))
+# Blur of the mirrored room, in pixels, and the roughness each stands for; tables between them.
+_ROOM_BLURS = ((2.0, 0.15), (6.0, 0.40), (15.0, 0.75))
+_ROOM_TABLES = 25
 _SHADOW_STEPS = 8
 # From this distance on, shadows are soft.
 _LONG_SHADOW_PX = 8.0
@@ -103,51 +104,91 @@ class CameraSpec:
 
 def normals(height: Plane) -> tuple[Plane, Plane, Plane]:
     """Unit normals of a height field in pixels: x, y, z components, (H, W) each."""
-    slope_x = cv2.Scharr(height, cv2.CV_32F, 1, 0, scale=1 / 32)
-    slope_y = cv2.Scharr(height, cv2.CV_32F, 0, 1, scale=1 / 32)
+    return _normals(*_slopes(height))
+
+
+def _slopes(height: Plane) -> tuple[Plane, Plane]:
+    """Rise of a height field to the right and downwards, (H, W) each."""
+    return (
+        np.asarray(cv2.Scharr(height, cv2.CV_32F, 1, 0, scale=1 / 32)),
+        np.asarray(cv2.Scharr(height, cv2.CV_32F, 0, 1, scale=1 / 32)),
+    )
+
+
+def _normals(slope_x: Plane, slope_y: Plane) -> tuple[Plane, Plane, Plane]:
     z = 1 / np.sqrt(1 + slope_x * slope_x + slope_y * slope_y)
     return -slope_x * z, -slope_y * z, z
 
 
 def shade(material: Material, light: LightSpec, canvas: Canvas, rng: Rng) -> Plane:
-    """Light a material; (H, W, 3) float32, linear radiance with no upper bound."""
-    nx, ny, nz = normals(material.height)
+    """Light a material; (H, W, 3) float32, linear radiance with no upper bound, 0 where the picture does not reach."""
+    slopes = _slopes(material.height)
     open_sky = occlusion(material.height, canvas.unit_px)
-    metallic = triple(material.metallic)
-    diffuse_colour = material.albedo * (1 - np.float32(0.85) * metallic)
-    mirror_colour = np.float32(0.04) + (material.albedo - np.float32(0.04)) * metallic
+    shadows = [shadow(material.height, lamp) for lamp in light.lamps]
+    room, falloff = _room(light, rng), _falloff(light, canvas, rng)
+    radiance = np.zeros_like(material.albedo)
+    for band in row_bands(canvas.shape):
+        part = band, canvas.columns(band.start, band.stop)
+        if part[1].start < part[1].stop:
+            arriving = _Arriving(open_sky[part], [lit[part] for lit in shadows], falloff[part])
+            facing = _normals(slopes[0][part], slopes[1][part])
+            radiance[part] = _shade_part(material.part(part), facing, arriving, light, room)
+    return radiance
+
+
+@dataclass(frozen=True)
+class _Arriving:
+    """What reaches a surface: share of the sky, share of each lamp, and the slow change over the picture, (h, w)."""
+
+    open_sky: Plane
+    lit: list[Plane]
+    falloff: Plane
+
+
+def _shade_part(
+    material: Material, facing: tuple[Plane, Plane, Plane], arriving: _Arriving, light: LightSpec, room: Plane
+) -> Plane:
+    """Radiance of a part, (h, w, 3); the channels one by one, as NumPy is slow over an inner axis of three."""
+    nx, ny, nz = facing
     grazing = np.clip(1 - nz, 0, 1)
-    edge = triple(np.float32(0.5) * grazing * grazing * grazing)
-    mirror_colour += (np.float32(0.85) - mirror_colour) * edge
-    room = _room_reflection(light, nx, ny, material.roughness, rng)
-    up = triple(np.float32(light.ambient) * (np.float32(0.55) + np.float32(0.45) * nz))
-    radiance = (diffuse_colour * up + mirror_colour * room) * triple(open_sky)
-    for lamp in light.lamps:
-        facing, lobe = _lamp_terms(lamp, nx, ny, nz, material.roughness)
-        lit = shadow(material.height, lamp) * np.float32(lamp.power)
-        shine = lit * lobe * (np.float32(0.4) + np.float32(0.6) * open_sky)
-        radiance += coloured(lit * facing, lamp.colour) * diffuse_colour
-        radiance += coloured(shine, lamp.colour) * mirror_colour
-    return np.asarray(radiance * triple(_falloff(light, canvas, rng)))
+    edge = np.float32(0.5) * grazing * grazing * grazing
+    dull = 1 - np.float32(0.85) * material.metallic
+    sky, falloff = arriving.open_sky * arriving.falloff, arriving.falloff
+    up = (np.float32(0.55 * light.ambient) + np.float32(0.45 * light.ambient) * nz) * sky
+    around = cv2.split(_reflection(room, nx, ny, material.roughness))
+    lamps = []
+    for lamp, lit in zip(light.lamps, arriving.lit, strict=True):
+        cosine, lobe = _lamp_terms(lamp, nx, ny, nz, material.roughness)
+        power = lit * falloff * np.float32(lamp.power)
+        shine = power * lobe * (np.float32(0.4) + np.float32(0.6) * arriving.open_sky)
+        lamps.append((lamp.colour, power * cosine, shine))
+    channels = []
+    for index, albedo in enumerate(cv2.split(material.albedo)):
+        mirror = np.float32(0.04) + (albedo - np.float32(0.04)) * material.metallic
+        mirror += (np.float32(0.85) - mirror) * edge
+        spread, mirrored = up.copy(), around[index] * sky
+        for colour, cosine, shine in lamps:
+            spread += cosine * np.float32(colour[index])
+            mirrored += shine * np.float32(colour[index])
+        channels.append(albedo * dull * spread + mirror * mirrored)
+    return np.asarray(cv2.merge(channels))
 
 
 def _lamp_terms(lamp: Lamp, nx: Plane, ny: Plane, nz: Plane, roughness: Plane) -> tuple[Plane, Plane]:
     """Cosine to a lamp and its GGX highlight seen from above, (H, W) each."""
     lx, ly, lz = lamp.direction
-    length = float(np.sqrt(lx * lx + ly * ly + (lz + 1) ** 2))
-    hx, hy, hz = lx / length, ly / length, (lz + 1) / length
     facing = np.clip(nx * np.float32(lx) + ny * np.float32(ly) + nz * np.float32(lz), 0, 1)
-    half = np.clip(nx * np.float32(hx) + ny * np.float32(hy) + nz * np.float32(hz), 0, 1)
+    both = facing + nz  # the half vector is the sum of the directions to the lamp and to the camera
     alpha = np.clip(roughness * roughness + np.float32(0.5 * lamp.size), 0.03, 1)
     squared = alpha * alpha
-    spread = half * half * (squared - 1) + 1
-    distribution = squared / (np.float32(np.pi) * spread * spread)
-    masking = 2 * (facing * (nz * (1 - alpha) + alpha) * 0.5 + nz * (facing * (1 - alpha) + alpha) * 0.5)
-    return facing, distribution * facing / np.maximum(2 * masking, 1e-3)
+    spread = both * both * ((squared - 1) * np.float32(1 / (2 + 2 * lz))) + 1
+    # the two halves of Smith's term are facing * (nz (1 - a) + a) and nz * (facing (1 - a) + a)
+    masking = np.maximum(facing * nz * (4 - 4 * alpha) + (alpha + alpha) * both, np.float32(1e-3))
+    return facing, squared * facing / (np.float32(np.pi) * spread * spread * masking)
 
 
-def _room_reflection(light: LightSpec, nx: Plane, ny: Plane, roughness: Plane, rng: Rng) -> Plane:
-    """What a surface mirrors of its surroundings, (H, W, 3)."""
+def _room(light: LightSpec, rng: Rng) -> Plane:
+    """The surroundings as normals mirror them: (96, 96, 3) tables from polished to dull, one below the other."""
     axis = np.linspace(-1, 1, _ROOM_PX, dtype=np.float32)
     heading = float(rng.uniform(0, 2 * np.pi))  # one side of the room is brighter
     lean = axis[None] * np.float32(np.cos(heading)) + axis[:, None] * np.float32(np.sin(heading))
@@ -165,23 +206,22 @@ def _room_reflection(light: LightSpec, nx: Plane, ny: Plane, roughness: Plane, r
         distance = (axis[None] - lx / length) ** 2 + (axis[:, None] - ly / length) ** 2
         glow = np.exp(-distance / np.float32(0.03 + 0.3 * lamp.size)) * np.float32(0.7 * lamp.power * lamp.size)
         colour += coloured(glow.astype(np.float32), lamp.colour)
-    where_x = ((nx + 1) * np.float32(0.5 * (_ROOM_PX - 1))).astype(np.float32)
-    where_y = ((ny + 1) * np.float32(0.5 * (_ROOM_PX - 1))).astype(np.float32)
-    result = np.zeros((*nx.shape, 3), np.float32)
-    for index, (sigma_px, level) in enumerate(_ROOM_LEVELS):
-        table = cv2.GaussianBlur(colour, (0, 0), sigma_px)
-        weight = _level_weight(roughness, index, level)
-        result += triple(weight) * cv2.remap(table, where_x, where_y, cv2.INTER_LINEAR)
-    return result
+    blurred = [np.asarray(cv2.GaussianBlur(colour, (0, 0), sigma_px)) for sigma_px, _ in _ROOM_BLURS]
+    tables = []
+    for roughness in np.linspace(_ROOM_BLURS[0][1], _ROOM_BLURS[-1][1], _ROOM_TABLES):
+        between = float(np.interp(roughness, [at for _, at in _ROOM_BLURS], range(len(_ROOM_BLURS))))
+        low = min(int(between), len(_ROOM_BLURS) - 2)
+        tables.append(cv2.addWeighted(blurred[low], low + 1 - between, blurred[low + 1], between - low, 0))
+    return np.concatenate(tables)
 
 
-def _level_weight(roughness: Plane, index: int, level: float) -> Plane:
-    """Share of one table at a roughness; the shares sum to 1."""
-    below = _ROOM_LEVELS[index - 1][1] if index else -np.inf
-    above = _ROOM_LEVELS[index + 1][1] if index + 1 < len(_ROOM_LEVELS) else np.inf
-    rising = np.clip((roughness - below) / (level - below), 0, 1) if index else np.ones_like(roughness)
-    falling = np.clip((above - roughness) / (above - level), 0, 1) if np.isfinite(above) else np.ones_like(roughness)
-    return np.asarray(np.minimum(rising, falling))
+def _reflection(room: Plane, nx: Plane, ny: Plane, roughness: Plane) -> Plane:
+    """What a surface mirrors of its surroundings, (H, W, 3)."""
+    low, high = _ROOM_BLURS[0][1], _ROOM_BLURS[-1][1]
+    table = np.rint((np.clip(roughness, low, high) - np.float32(low)) * np.float32((_ROOM_TABLES - 1) / (high - low)))
+    where_x = (nx + 1) * np.float32(0.5 * (_ROOM_PX - 1))
+    where_y = (ny + 1) * np.float32(0.5 * (_ROOM_PX - 1)) + table * np.float32(_ROOM_PX)
+    return np.asarray(cv2.remap(room, where_x, where_y, cv2.INTER_LINEAR))
 
 
 def occlusion(height: Plane, unit_px: float) -> Plane:
@@ -198,40 +238,43 @@ def shadow(height: Plane, lamp: Lamp) -> Plane:
     lx, ly, lz = lamp.direction
     rise = lz / max(float(np.hypot(lx, ly)), 1e-3)
     reach_px = min(float(np.ptp(height)) / max(rise, 0.15), 60.0)
-    lit = np.ones_like(height)
     if reach_px < 1:
-        return lit
-    near_px = np.linspace(1.0, reach_px, _SHADOW_STEPS)
+        return np.ones_like(height)
+    near_px, blocked = np.linspace(1.0, reach_px, _SHADOW_STEPS), np.zeros_like(height)
     if reach_px > _LONG_SHADOW_PX:  # half the resolution is enough for far shadows
         near_px = np.linspace(1.0, _LONG_SHADOW_PX, _SHADOW_STEPS // 2, endpoint=False)
-        small = cv2.resize(height, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        far = np.ones_like(small)
+        small = np.asarray(cv2.resize(height, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        far = np.zeros_like(small)
         _march(small, far, np.linspace(_LONG_SHADOW_PX, reach_px, _SHADOW_STEPS // 2), lamp, 0.5)
-        lit = np.asarray(cv2.resize(far, height.shape[::-1], interpolation=cv2.INTER_LINEAR))
-    _march(height, lit, near_px, lamp, 1.0)
-    return blur(lit, 0.8)
+        blocked = np.asarray(cv2.resize(far, height.shape[::-1], interpolation=cv2.INTER_LINEAR))
+    _march(height, blocked, near_px, lamp, 1.0)
+    return blur(1 - np.minimum(blocked, np.float32(1)), 0.8)
 
 
-def _march(height: Plane, lit: Plane, steps_px: Plane, lamp: Lamp, scale: float) -> None:
-    """Darken `lit`, (H, W), where the surface some steps towards the lamp rises above its light.
+def _march(height: Plane, blocked: Plane, steps_px: Plane, lamp: Lamp, scale: float) -> None:
+    """Raise `blocked`, (H, W), where the surface some steps towards the lamp rises above its light.
 
     Args:
         height: (H, W), in pixels of the full size.
-        lit: Share of the light, changed in place.
+        blocked: Share of the light that does not arrive, 0 and more, changed in place.
         steps_px: Distances in pixels of the full size.
         lamp: The lamp.
         scale: Size of `height` relative to the full one.
     """
     lx, ly, lz = lamp.direction
     flat = max(float(np.hypot(lx, ly)), 1e-3)
+    rows, columns = height.shape
+    margin = int(np.ceil(float(np.max(steps_px)) * scale)) + 1
+    padded = cv2.copyMakeBorder(height, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
+    rising = np.empty_like(height)
     for step in steps_px:
-        move = f32([[1, 0, -lx / flat * step * scale], [0, 1, -ly / flat * step * scale]])
-        towards = cv2.warpAffine(
-            height, move, height.shape[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
-        softness = 0.6 + (0.1 + lamp.size) * step
-        blocked = (towards - height - np.float32(step * lz / flat)) * np.float32(1 / softness)
-        np.minimum(lit, np.clip(1 - blocked, 0, 1), out=lit)
+        # the nearest whole pixel; how far away that is counts below
+        right, down = round(lx / flat * step * scale), round(ly / flat * step * scale)
+        away = float(np.hypot(right, down)) / scale
+        towards = padded[margin + down : margin + down + rows, margin + right : margin + right + columns]
+        sharpness = 1 / (0.6 + (0.1 + lamp.size) * away)
+        cv2.addWeighted(towards, sharpness, height, -sharpness, -sharpness * away * lz / flat, dst=rising)
+        cv2.max(blocked, rising, dst=blocked)
 
 
 def _falloff(light: LightSpec, canvas: Canvas, rng: Rng) -> Plane:

@@ -95,12 +95,12 @@ def match_photo(image: RGB, cover: Mask, flawed: Mask, shot: Shot, share: float)
         share: 0 leaves the rendering as it is, 1 takes over all.
     """
     lab = to_lab(image)
-    details, rest = octaves_of(lab[:, :, 0])
+    octaves = octaves_of(lab[:, :, 0])
     sound = flawed == 0
     on_bead = cover > 127
     pairs = (
-        (look_of(lab, inner(on_bead) & sound), shot.bead),
-        (look_of(lab, inner(~on_bead) & sound), shot.plate),
+        (look_of(lab, octaves, inner(on_bead) & sound), shot.bead),
+        (look_of(lab, octaves, inner(~on_bead) & sound), shot.plate),
     )
     weight = cv2.GaussianBlur(cover.astype(np.float32) / 255, (0, 0), 1.5)
 
@@ -108,6 +108,7 @@ def match_photo(image: RGB, cover: Mask, flawed: Mask, shot: Shot, share: float)
         return np.asarray(np.float32(values[1]) + weight * np.float32(values[0] - values[1]))
 
     result = np.empty_like(lab)
+    details, rest = octaves
     light = (rest - blend([own.mean[0] for own, _ in pairs])) * blend([_gain(o, w, 0) for o, w in pairs])
     for index, detail in enumerate(details):
         light += detail * blend([_detail_gain(own, wanted, index) for own, wanted in pairs])

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
 
-from weldgen.synthesis.render.noise import Plane, Rng, coloured, triple
+from weldgen.synthesis.render.noise import Plane, Rng, coloured, row_bands, triple
 
 RGBColour = tuple[float, float, float]
+# Pixels around the seen part that its interpolation needs.
+_SEEN_PX = 4
 
 
 @dataclass(frozen=True)
@@ -21,17 +24,32 @@ class Canvas:
         height: Pixels.
         unit_px: Pixels of one scene unit, which is the short side of the finished image.
         visible: First and last column along the weld's axis that the finished image shows.
+        corners: (x, y) of the finished image's corners, in their order around it; none where it shows all.
     """
 
     width: int
     height: int
     unit_px: float
     visible: tuple[float, float]
+    corners: tuple[tuple[float, float], ...] = ()
 
     @property
     def shape(self) -> tuple[int, int]:
         """(H, W)."""
         return self.height, self.width
+
+    def columns(self, top: int, bottom: int) -> slice:
+        """Columns of which the finished image shows something in some rows."""
+        if not self.corners:
+            return slice(0, self.width)
+        first, last = float(self.width), 0.0
+        for (x0, y0), (x1, y1) in zip(self.corners, (*self.corners[1:], self.corners[0]), strict=True):
+            steps = [(row - y0) / (y1 - y0) for row in (top - _SEEN_PX, bottom + _SEEN_PX)] if y0 != y1 else [0.0, 1.0]
+            low, high = max(min(steps), 0.0), min(max(steps), 1.0)
+            if low <= high:
+                ends = (x0 + low * (x1 - x0), x0 + high * (x1 - x0))
+                first, last = min(first, *ends), max(last, *ends)
+        return slice(max(int(first) - _SEEN_PX, 0), min(int(last) + _SEEN_PX + 1, self.width))
 
     def x_px(self, units: float) -> float:
         """Column of a position along the weld; 0 is the middle."""
@@ -58,15 +76,15 @@ class Material:
     roughness: Plane
     metallic: Plane
 
-    def rows(self, band: slice) -> Material:
-        """Some rows of it; the arrays are shared."""
-        return Material(self.height[band], self.albedo[band], self.roughness[band], self.metallic[band])
+    def part(self, where: Any) -> Material:
+        """Some rows or a window of it; the arrays are shared."""
+        return Material(self.height[where], self.albedo[where], self.roughness[where], self.metallic[where])
 
-    def with_rows(self, band: slice, other: Material) -> Material:
-        """The same with some rows of another."""
+    def with_part(self, where: Any, other: Material) -> Material:
+        """The same with some rows or a window of another."""
         own = [plane.copy() for plane in (self.height, self.albedo, self.roughness, self.metallic)]
         for plane, new in zip(own, (other.height, other.albedo, other.roughness, other.metallic), strict=True):
-            plane[band] = new
+            plane[where] = new
         return Material(*own)
 
 
@@ -78,10 +96,17 @@ def paint(material: Material, alpha: Plane, colour: RGBColour | Plane, roughness
         return material
     window = np.s_[top : top + height, left : left + width]  # most defects are small
     alpha = alpha[window]
-    flat = np.ndim(colour) == 1
-    new = coloured(alpha, colour) if flat else triple(alpha) * np.asarray(colour, np.float32)[window]
     albedo, dullness, bare = material.albedo.copy(), material.roughness.copy(), material.metallic.copy()
-    albedo[window] = albedo[window] * triple(1 - alpha) + new
+    colours = np.asarray(colour, np.float32)
+    flat, inside = None, albedo[window]
+    for band in row_bands(alpha.shape):
+        old = inside[band]
+        if colours.ndim > 1:
+            new = colours[window][band]
+        else:  # one colour is repeated for a band, as NumPy is slow over an inner axis of three
+            flat = np.tile(colours, (len(old), width, 1)) if flat is None else flat
+            new = flat[: len(old)]
+        old += (new - old) * triple(alpha[band])
     dullness[window] += alpha * (np.float32(roughness) - dullness[window])
     bare[window] += alpha * (np.float32(metallic) - bare[window])
     return replace(material, albedo=albedo, roughness=dullness, metallic=bare)

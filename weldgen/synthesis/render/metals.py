@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from weldgen.synthesis.render.material import Canvas, Material, draw_grey, paint, tinted
-from weldgen.synthesis.render.noise import Plane, Rng, fractal_noise, smoothstep, streaks, value_noise
+from weldgen.synthesis.render.noise import Plane, Rng, fractal_noise, gaussian, smoothstep, streaks, value_noise
 
 
 def brushed(rng: Rng, canvas: Canvas) -> Material:
@@ -67,7 +67,7 @@ def stainless(rng: Rng, canvas: Canvas) -> Material:
     satin = rng.random() < 0.55
     lines = streaks(rng, canvas.shape, float(rng.choice([0.0, 90.0])), canvas.unit_px * (0.12 if satin else 0.5))
     much = float(rng.uniform(0.6, 1.2)) if satin else 0.2
-    grain = rng.standard_normal(canvas.shape, dtype=np.float32)
+    grain = gaussian(rng, canvas.shape)
     return Material(
         height=np.float32(0.05 * much) * lines + 0.02 * grain,
         albedo=tinted(1 + np.float32(0.05 * much) * lines + 0.025 * cloud + 0.012 * grain, colour),
@@ -101,7 +101,7 @@ def disc_marks(rng: Rng, canvas: Canvas, radius: float, pitch_px: float = 1.6) -
     x = np.arange(canvas.width, dtype=np.float32)[None] - np.float32(canvas.width / 2 + reach * np.cos(heading))
     y = np.arange(canvas.height, dtype=np.float32)[:, None] - np.float32(canvas.height / 2 + reach * np.sin(heading))
     away = np.sqrt(x * x + y * y)
-    rings = rng.standard_normal((8, int(away.max() / pitch_px) + 3), dtype=np.float32)  # 8 sectors, so that arcs end
+    rings = gaussian(rng, (8, int(away.max() / pitch_px) + 3))  # 8 sectors, so that arcs end
     sector = value_noise(rng, canvas.shape, canvas.unit_px * 0.25) * np.float32(1.3) + np.float32(3.5)
     return np.asarray(
         cv2.remap(rings, away / np.float32(pitch_px), np.clip(sector, 0, 7), cv2.INTER_LINEAR) * np.float32(1.5)

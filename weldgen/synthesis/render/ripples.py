@@ -20,6 +20,7 @@ from weldgen.synthesis.render.noise import (
     coloured,
     f32,
     fractal_noise,
+    gaussian,
     line_noise,
     smoothstep,
     triple,
@@ -37,12 +38,11 @@ class Ripples:
 
 def lay_fusion(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Material:
     """Put a molten and solidified bead on a plate; only the rows that it covers are computed."""
-    rows = np.flatnonzero(bead.cover.any(axis=1))
-    if not len(rows):
+    band = bead.own_rows
+    if band.start == band.stop:
         return material
-    band = slice(int(rows[0]), int(rows[-1]) + 1)
-    laid = _lay(material.rows(band), spec, bead.rows(band), rng)
-    return material.with_rows(band, laid)
+    laid = _lay(material.part(band), spec, bead.rows(band), rng)
+    return material.with_part(band, laid)
 
 
 def _lay(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Material:
@@ -135,7 +135,7 @@ FUSION_KINDS = tuple(_RIPPLES)
 
 def _by_number(phase: Plane, rng: Rng) -> Plane:
     """A random number for each ripple, about zero mean and unit deviation, (H, W)."""
-    return rng.standard_normal(257, dtype=np.float32)[np.floor(phase).astype(np.int32) % 257]
+    return gaussian(rng, (257,))[np.floor(phase).astype(np.int32) % 257]
 
 
 def _crater(spec: BeadSpec, bead: Bead, rng: Rng) -> tuple[Plane, Plane, Plane]:

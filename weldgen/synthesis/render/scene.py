@@ -45,8 +45,8 @@ class Render:
 def render_scene(scene: WeldScene, width: int, height: int) -> Render:
     """Render a scene at a size in pixels; a portrait picture shows the weld upright."""
     matrix, canvas = _view(scene.camera, width, height)
-    radiance, masks, on_bead = radiance_of(scene, canvas)
-    developed = develop(radiance, scene.camera)
+    radiance, masks, on_bead = radiance_of(scene, canvas, plate_of(scene, canvas))
+    developed = develop(radiance, scene.camera, np.diag([1 / width, 1 / height, 1.0]) @ matrix)
     picture = cv2.warpPerspective(developed, matrix, (width, height), flags=cv2.INTER_CUBIC)
     picture = soften(focus(np.clip(picture, 0, 1), scene.camera, max(width, height)), scene.camera, max(width, height))
     image = _take(picture, scene)
@@ -63,9 +63,18 @@ def render_scene(scene: WeldScene, width: int, height: int) -> Render:
     return Render(image, union_by_kind(scene.defects, seen), marking_mask, boxes_of(scene.defects, seen), cover)
 
 
-def radiance_of(scene: WeldScene, canvas: Canvas) -> tuple[Plane, list[Mask], Mask]:
-    """Light that leaves the welded plate, (H, W, 3) float32 linear, a mask for each defect, and the weld's mask."""
-    material, masks, cover = _build(scene, canvas)
+def plate_of(scene: WeldScene, canvas: Canvas) -> Material:
+    """A scene's plate before welding."""
+    return base_metal(scene.surface, canvas, stream(scene.seed, "surface"))
+
+
+def radiance_of(scene: WeldScene, canvas: Canvas, plate: Material) -> tuple[Plane, list[Mask], Mask]:
+    """Light that leaves a plate with a scene's weld on it.
+
+    Returns:
+        (H, W, 3) float32 linear, a mask for each defect, and the weld's mask.
+    """
+    material, masks, cover = _build(scene, canvas, plate)
     return shade(material, scene.light, canvas, stream(scene.seed, "light")), masks, cover
 
 
@@ -90,13 +99,12 @@ def _take(picture: Plane, scene: WeldScene) -> npt.NDArray[np.uint8]:
     return compress(expose_sensor(picture, scene.camera, stream(scene.seed, "sensor")), scene.camera)
 
 
-def _build(scene: WeldScene, canvas: Canvas) -> tuple[Material, list[Mask], Mask]:
+def _build(scene: WeldScene, canvas: Canvas, plate: Material) -> tuple[Material, list[Mask], Mask]:
     """The welded plate with its defects, a mask for each defect, and the weld's mask."""
     spec = scene.bead
     for defect in scene.defects:
         if defect.kind == IRREGULAR:
             spec = misshape(spec, defect)
-    plate = base_metal(scene.surface, canvas, stream(scene.seed, "surface"))
     bead = lay_bead(spec, canvas, stream(scene.seed, "outline"))
     material = weld(plate, spec, bead, stream(scene.seed, "bead"))
     masks, cover = [], _cover_mask(bead)
@@ -128,7 +136,10 @@ def _view(camera: CameraSpec, width: int, height: int) -> tuple[Plane, Canvas]:
     matrix = np.linalg.inv(np.array([[1, 0, canvas_width / 2], [0, 1, canvas_height / 2], [0, 0, 1]]) @ back)
     reach = 0.5 * max(width, height) * (0.94 - 0.5 * max(map(abs, camera.tilt)))
     visible = (canvas_width / 2 - reach, canvas_width / 2 + reach)
-    return matrix, Canvas(canvas_width, canvas_height, float(min(width, height)), visible)
+    middle = np.array([[canvas_width / 2], [canvas_height / 2]])
+    around = (corners[:2] / corners[2] + middle)[:, [0, 1, 3, 2]]
+    shown = tuple((float(x), float(y)) for x, y in around.T)
+    return matrix, Canvas(canvas_width, canvas_height, float(min(width, height)), visible, shown)
 
 
 def _box(mask: Mask) -> tuple[int, int, int, int] | None:

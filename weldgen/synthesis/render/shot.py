@@ -18,8 +18,8 @@ Mask = npt.NDArray[np.uint8]
 OCTAVES_PX = (1.0, 2.0, 4.0, 8.0)
 # Shares of the pixels at both ends that do not count: glints, pores, dirt.
 _TRIMMED = 0.02
-# Fewest pixels of a region that say anything.
-_LEAST_PX = 200
+# Fewest pixels of a region that say anything, and how many, spread over it, say all.
+_LEAST_PX, _SAMPLED_PX = 200, 16_000
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ def measure(photo: RGB, long_px: int, flaws: Mask | None = None) -> Shot:
     )
     cover = cv2.resize(pose.cover, size, interpolation=cv2.INTER_LINEAR) > 127
     lab = to_lab(seen)
-    bead, plate = look_of(lab, inner(cover)), look_of(lab, inner(~cover))
+    octaves = octaves_of(lab[:, :, 0])
+    bead, plate = (look_of(lab, octaves, inner(region)) for region in (cover, ~cover))
     return Shot(photo, pose, plate, bead, _light(lab[:, :, 0], pose), flaws)
 
 
@@ -95,16 +96,24 @@ def octaves_of(light: Plane) -> tuple[list[Plane], Plane]:
     return details, rest
 
 
-def look_of(lab: Plane, where: npt.NDArray[np.bool_]) -> Look:
-    """How the pixels of a Lab picture that are `where`, (H, W), look; all pixels where that is hardly any."""
-    if np.count_nonzero(where) < _LEAST_PX:
-        where = np.ones_like(where)
-    details, rest = octaves_of(lab[:, :, 0])
-    planes = [rest, lab[:, :, 1], lab[:, :, 2]]
-    mean = [float(np.mean(_trim(lab[:, :, channel][where]))) for channel in range(3)]
-    spread = [float(np.std(_trim(plane[where]))) for plane in planes]
-    octaves = [float(np.std(_trim(plane[where]))) for plane in details]
-    return Look(np.array(mean, np.float32), np.array(spread, np.float32), np.array(octaves, np.float32))
+def look_of(lab: Plane, octaves: tuple[list[Plane], Plane], where: npt.NDArray[np.bool_]) -> Look:
+    """How the pixels of a Lab picture that are `where`, (H, W), look; all pixels where that is hardly any.
+
+    Args:
+        lab: (H, W, 3), `to_lab`.
+        octaves: `octaves_of` its L.
+        where: (H, W).
+    """
+    inside = np.flatnonzero(where)
+    if len(inside) < _LEAST_PX:
+        inside = np.arange(where.size)
+    inside = inside[:: max(1, len(inside) // _SAMPLED_PX)]
+    details, rest = octaves
+    sampled = lab.reshape(-1, 3)[inside]
+    mean = [float(np.mean(_trim(sampled[:, channel]))) for channel in range(3)]
+    spread = [float(np.std(_trim(values))) for values in (rest.ravel()[inside], sampled[:, 1], sampled[:, 2])]
+    fine = [float(np.std(_trim(plane.ravel()[inside]))) for plane in details]
+    return Look(np.array(mean, np.float32), np.array(spread, np.float32), np.array(fine, np.float32))
 
 
 def inner(region: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

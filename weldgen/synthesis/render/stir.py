@@ -14,6 +14,7 @@ from weldgen.synthesis.render.noise import (
     Rng,
     coloured,
     fractal_noise,
+    gaussian,
     line_noise,
     smoothstep,
     triple,
@@ -25,7 +26,7 @@ def lay_stir(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> Materi
     """Stir a band into a plate: nothing is added, the surface is wiped in arcs and a little sunk."""
     arcs, slow = _arcs(spec, bead, rng)
     shape = bead.radius.shape
-    grain = rng.standard_normal(shape, dtype=np.float32)
+    grain = gaussian(rng, shape)
     cover = bead.cover
     wiped = fractal_noise(rng, shape, 0.35 * bead.width_px, 0.6)
     tone = 1 + 0.045 * arcs + 0.07 * slow + 0.05 * wiped + 0.04 * grain

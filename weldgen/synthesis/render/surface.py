@@ -20,6 +20,7 @@ from weldgen.synthesis.render.noise import (
     coloured,
     f32,
     fractal_noise,
+    gaussian,
     smoothstep,
     streaks,
     triple,
@@ -53,7 +54,7 @@ def base_metal(spec: SurfaceSpec, canvas: Canvas, rng: Rng) -> Material:
 def _mill_scale(rng: Rng, canvas: Canvas) -> Material:
     """Hot-rolled skin: blue-grey to brown-black with a dull shine, specked, worn through in places."""
     mottle = fractal_noise(rng, canvas.shape, canvas.unit_px * 0.22, 0.75)
-    grain = rng.standard_normal(canvas.shape, dtype=np.float32)
+    grain = gaussian(rng, canvas.shape)
     roll = streaks(rng, canvas.shape, float(rng.normal(0, 1.5)), canvas.unit_px * 0.5, 1.5)
     rolled = float(rng.uniform(0.0, 0.06))
     warm = coloured(np.clip(rng.uniform(0, 1) + 0.13 * mottle, 0, 1), (0.032, 0.008, -0.016))  # from blue to brown
@@ -88,7 +89,7 @@ def _rusted(rng: Rng, canvas: Canvas) -> Material:
 
 def _blasted(rng: Rng, canvas: Canvas) -> Material:
     """Grit-blasted or weathered: grey, sparkling, mottled with bright worn flecks."""
-    grain = blur(rng.standard_normal(canvas.shape, dtype=np.float32), 0.7) * 2.2
+    grain = blur(gaussian(rng, canvas.shape), 0.7) * 2.2
     mottle = fractal_noise(rng, canvas.shape, canvas.unit_px * 0.16, 0.7)
     tone = 1 + 0.10 * mottle + 0.10 * grain
     material = Material(

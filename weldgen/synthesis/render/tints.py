@@ -51,10 +51,21 @@ BURNS: dict[str, Callable[[Material, Plane, Bead, Rng], Material]] = {"paint": b
 # Share of the metal's shine that is lost at the toe.
 _DULL = {"mild": 0.6, "scale": 0.6, "stainless": 0.5, "titanium": 0.8, "clean": 0.35}
 _TABLE = 256
+# How much wider than its width a tint is at the most; how far, in widths, what is left of it and of burns can be seen;
+# the radius within which the toe's dark line lies.
+_WIDEST, _TINTED, _BURNT, _TOE = 1.46, 1.4, 3.5, 1.5
 
 
 def heat(material: Material, spec: HeatSpec, bead: Bead, rng: Rng) -> Material:
     """Tint the plate beside the toes, or burn its coat off, and darken the line where bead and plate meet."""
+    far = 1 + 2 * spec.width * _WIDEST * (_BURNT if spec.kind in BURNS else _TINTED)
+    band = bead.within(max(far, _TOE))
+    if band.start == band.stop:
+        return material
+    return material.with_part(band, _heated(material.part(band), spec, bead.rows(band), rng))
+
+
+def _heated(material: Material, spec: HeatSpec, bead: Bead, rng: Rng) -> Material:
     beyond = _beyond(spec, bead, rng)
     if spec.kind in BURNS:
         burnt = BURNS[spec.kind](material, beyond, bead, rng)
@@ -96,7 +107,7 @@ def _tint(material: Material, spec: HeatSpec, beyond: Plane, bead: Bead, rng: Rn
     oxide = np.exp(-np.maximum(beyond, 0) * 3.5) * np.float32(spec.strength * _DULL[spec.kind])
     material = replace(
         material,
-        albedo=material.albedo * table[index],
+        albedo=material.albedo * np.take(table, index, axis=0),
         roughness=material.roughness + oxide * (np.float32(0.62) - material.roughness),
         metallic=material.metallic * (1 - np.float32(0.75) * oxide),
         height=material.height * (1 - np.float32(0.6) * oxide),

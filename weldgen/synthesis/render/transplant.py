@@ -20,8 +20,8 @@ from weldgen.synthesis.render.donor import compose
 from weldgen.synthesis.render.graft import graft
 from weldgen.synthesis.render.likeness import light_from
 from weldgen.synthesis.render.material import Canvas
-from weldgen.synthesis.render.noise import Plane, Rng, line_noise, stream
-from weldgen.synthesis.render.scene import Render, boxes_of, radiance_of, union_by_kind
+from weldgen.synthesis.render.noise import Plane, Rng, gaussian, line_noise, stream
+from weldgen.synthesis.render.scene import Render, boxes_of, plate_of, radiance_of, union_by_kind
 from weldgen.synthesis.render.shot import Shot
 from weldgen.synthesis.render.strip import Place
 from weldgen.synthesis.render.style import SYNTHETIC, SceneStyle, WeldScene, sample_scene
@@ -209,8 +209,9 @@ def _with_defects(view: _View, scene: WeldScene) -> tuple[Plane, list[Mask]]:
             picture, masks[defect] = _bent(view, picture, defect.severity, stream(scene.seed, "bend"))
     bare = replace(scene.bead, silica=0.0, soot=0.0, bloom=0.0)
     if drawn or bare != scene.bead:
-        sound, _, cover = radiance_of(replace(scene, defects=(), bead=bare), canvas)
-        changed, found, _ = radiance_of(replace(scene, defects=drawn), canvas)
+        plate = plate_of(scene, canvas)
+        sound, _, cover = radiance_of(replace(scene, defects=(), bead=bare), canvas, plate)
+        changed, found, _ = radiance_of(replace(scene, defects=drawn), canvas, plate)
         masks |= {defect: _onto(view, mask) for defect, mask in zip(drawn, found, strict=True)}
         floor = np.float32(0.05 * float(sound.mean()))
         quotient = np.clip((changed + floor) / (sound + floor), *_QUOTIENT)
@@ -289,5 +290,5 @@ def _photograph(picture: Plane, rng: Rng) -> RGB:
     """Other exposure, white balance and noise."""
     gain = np.exp(rng.normal(0, 0.10) + rng.normal(0, 0.025, 3)).astype(np.float32)
     gamma = np.float32(np.exp(rng.normal(0, 0.10)))
-    noise = rng.standard_normal(picture.shape, dtype=np.float32) * np.float32(rng.uniform(0.002, 0.010))
+    noise = gaussian(rng, picture.shape) * np.float32(rng.uniform(0.002, 0.010))
     return np.asarray(np.clip((np.power(picture, gamma) * gain + noise) * 255 + 0.5, 0, 255), np.uint8)
