@@ -23,8 +23,8 @@ FLOORS = [
     SUBJECTS,
     {"data"},
     {"receipts", "runfolder", "features"},
-    {"config", "inference", "weights"},
-    {"runtime"},
+    {"config", "inference", "weights", "hub_weights"},
+    {"runtime", "hub_parts"},
     {"errors", "weldgen"},
 ]
 

@@ -32,12 +32,20 @@ Names = Annotated[list[str], typer.Argument(help="Ids as `weldgen models list` s
 @command(models_app, "list")
 def models_list(common: Common) -> int:
     """List third-party weights: present or not, size, licence, use."""
+    from weldgen import hub_weights
+    from weldgen.hub_parts import BUNDLES
     from weldgen.weights import WEIGHTS, find
 
     for weight in WEIGHTS.values():
         state = "present" if find(weight.id) else "missing"
         terms = weight.licence if weight.commercial else f"{weight.licence} (non-commercial)"
         typer.echo(f"{weight.id:18} {state:8} {weight.size_mb:5} MB  {terms:34} {weight.used_by}")
+    for bundle in BUNDLES.values():
+        states = {part: "present" if hub_weights.find(part) else "missing" for part in bundle.parts}
+        state = "missing" if "missing" in states.values() else "present"
+        typer.echo(f"{bundle.id:18} {state:8} {bundle.size_gb:5.1f} GB  {'of several parts':34} {bundle.used_by}")
+        for part, state in states.items():
+            typer.echo(f"  {part.repository:42} {state:8} {part.size_gb:5.1f} GB  {part.terms}")
     return 0
 
 
@@ -46,10 +54,16 @@ def models_pull(
     common: Common, ids: Names, offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False
 ) -> int:
     """Download weights into the cache and check their SHA-256."""
+    from weldgen.hub_parts import BUNDLES
+    from weldgen.hub_weights import pull_bundle
     from weldgen.weights import pull
 
     for weight_id in ids:
-        typer.echo(f"{weight_id}: {pull(weight_id, offline=offline)}")
+        if weight_id in BUNDLES:
+            for repository, folder in pull_bundle(weight_id, offline=offline).items():
+                typer.echo(f"{repository}: {folder}")
+        else:
+            typer.echo(f"{weight_id}: {pull(weight_id, offline=offline)}")
     return 0
 
 
@@ -67,9 +81,23 @@ def models_add(
 @command(models_app, "verify")
 def models_verify(common: Common) -> int:
     """Check the SHA-256 of the weights that are here."""
+    from weldgen import hub_weights
+    from weldgen.hub_parts import BUNDLES, PARTS
     from weldgen.weights import WEIGHTS, verify
 
     results = {weight_id: verify(weight_id) for weight_id in WEIGHTS}
     for weight_id, good in results.items():
         typer.echo(f"{weight_id:18} {'missing' if good is None else 'ok' if good else 'WRONG CONTENT'}")
-    return EXIT_FAILED if False in results.values() else 0
+    faulty = False in results.values()
+    for part in PARTS.values():
+        wrong = hub_weights.wrong_files(part)
+        if hub_weights.find(part) is None:
+            verdict = "missing"
+        elif wrong is None:
+            bundle = next(bundle for bundle in BUNDLES.values() if part in bundle.parts)
+            verdict = f"never checked; weldgen models pull {bundle.id} checks it"
+        else:
+            verdict = f"WRONG CONTENT: {', '.join(map(str, wrong))}" if wrong else "ok"
+        faulty = faulty or bool(wrong)
+        typer.echo(f"{part.repository:42} {verdict}")
+    return EXIT_FAILED if faulty else 0

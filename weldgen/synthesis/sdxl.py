@@ -2,7 +2,7 @@
 
 What is notable: guidance is off, as the distilled model needs; the sampler is Euler-ancestral on the trailing grid;
 one random generator an image, so that batches do not matter; no hidden watermark; each prompt is encoded once.
-Nothing is downloaded: the parts are local folders, or repositories that are in the hub's cache already.
+Nothing is downloaded: the parts are local folders, or lie in the hub's cache (`weldgen models pull sdxl`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import numpy as np
 from PIL import Image
 from pydantic import Field, model_validator
 
+from weldgen import hub_weights
 from weldgen.config import Config
 from weldgen.errors import BackendError
+from weldgen.hub_parts import GENERATOR, PARTS, TILE, TURBO, UNKNOWN_LICENCE, VAE, licence_of, remedy
 from weldgen.runtime import derive_seed
 from weldgen.synthesis.prompts import draw_prompt
 from weldgen.synthesis.requests import RGB, Generated, Request
@@ -29,24 +31,16 @@ LORA_RECORD = "lora.json"
 # The name that diffusers gives to a LoRA's weights.
 LORA_WEIGHTS = "pytorch_lora_weights.safetensors"
 
-# Licences of the default parts; whoever sets other parts answers for theirs.
-LICENCES = {
-    "stabilityai/sdxl-turbo": "Stability AI Community Licence (free below 1 M$ yearly revenue)",
-    "xinsir/controlnet-tile-sdxl-1.0": "Apache-2.0",
-    "madebyollin/sdxl-vae-fp16-fix": "MIT",
-}
-_OWN_PART = "unknown: set by the user"
-
 
 class SdxlConfig(Config):
     """The diffusion model and how it is run."""
 
-    model: str = Field("stabilityai/sdxl-turbo", description="folder, or repository of the hub")
-    model_revision: str = Field("71153311d3dbb46851df1931d3ca6e939de83304", description="commit; unused for a folder")
-    controlnet: str = Field("xinsir/controlnet-tile-sdxl-1.0", description="folder, or repository of the hub")
-    controlnet_revision: str = Field("1ae8d9529efe58f7362a987363ff86a7904dc84f", description="commit")
-    vae: str = Field("madebyollin/sdxl-vae-fp16-fix", description="folder or repository; empty: the model's own")
-    vae_revision: str = Field("207b116dae70ace3637169f1ddd2434b91b3a8cd", description="commit")
+    model: str = Field(TURBO.repository, description="folder, or repository of the hub")
+    model_revision: str = Field(TURBO.revision, description="commit; unused for a folder")
+    controlnet: str = Field(TILE.repository, description="folder, or repository of the hub")
+    controlnet_revision: str = Field(TILE.revision, description="commit")
+    vae: str = Field(VAE.repository, description="folder or repository; empty: the model's own")
+    vae_revision: str = Field(VAE.revision, description="commit")
     lora: str = Field("", description="folder or file of a LoRA, e.g. models/lora; empty: none")
     lora_id: str = Field("", description="hash of the LoRA's weights; weldgen fills it in, so that a new LoRA counts")
     lora_scale: float = Field(1.0, ge=0, le=2, description="its weight")
@@ -74,7 +68,7 @@ class SdxlConfig(Config):
     @property
     def licences(self) -> dict[str, str]:
         """Source -> licence of every part."""
-        licences = {source: LICENCES.get(source, _OWN_PART) for source, _ in self.parts}
+        licences = {source: licence_of(source) for source, _ in self.parts}
         return {**licences, self.lora: lora_licence(Path(self.lora))} if self.lora else licences
 
 
@@ -82,6 +76,8 @@ def find_part(source: str, revision: str) -> Path | None:
     """Folder of a part that is on this machine, or None."""
     if Path(source).is_dir():
         return Path(source)
+    if source in PARTS and PARTS[source].revision == revision:  # only some of its files are ever downloaded
+        return hub_weights.find(PARTS[source])
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
@@ -107,7 +103,7 @@ def lora_licence(path: Path) -> str:
     """Licence of a LoRA: those of what it was trained on, where `weldgen lora` made it."""
     record = (path if path.is_dir() else path.parent) / LORA_RECORD
     if not record.is_file():
-        return _OWN_PART
+        return UNKNOWN_LICENCE
     return "; ".join(sorted(set(json.loads(record.read_text(encoding="utf-8"))["licences"].values())))
 
 
@@ -123,7 +119,7 @@ def load_pipeline(config: SdxlConfig, device: str) -> Any:
     Raises:
         BackendError: A part is missing or cannot be loaded.
     """
-    _require_parts(config)
+    require_parts(config)
     import torch
     from diffusers import (
         AutoencoderKL,
@@ -150,12 +146,15 @@ def load_pipeline(config: SdxlConfig, device: str) -> Any:
     return pipe.to(device)
 
 
-def _require_parts(config: SdxlConfig) -> None:
+def require_parts(config: SdxlConfig) -> None:
+    """Raise a `BackendError` that says what is missing and how to get it."""
     missing = missing_parts(config)
     if missing:
+        own_lora = missing[0] == config.lora
+        fetch = "weldgen lora" if own_lora else remedy(GENERATOR, missing[0], dict(config.parts)[missing[0]])
         raise BackendError(
             f"the generator sdxl needs {', '.join(missing)}, which is not on this machine",
-            f"hf download {missing[0]} (or set sdxl.model, sdxl.controlnet and sdxl.vae to folders); "
+            f"{fetch} (or set sdxl.model, sdxl.controlnet and sdxl.vae to folders); "
             "--generator render needs no weights",
         )
 
@@ -182,7 +181,7 @@ class SdxlGenerator:
     def __init__(self, config: SdxlConfig, device: str) -> None:
         from weldgen.runtime import resolve_device
 
-        _require_parts(config)
+        require_parts(config)
         self._config = config
         self._device = resolve_device(device)
         self._pipe = load_pipeline(config, self._device)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from weldgen.errors import BackendError
+from weldgen.hub_parts import GENERATOR, TRAINING, remedy
 from weldgen.synthesis.lora.settings import BASE, LoraConfig
 from weldgen.synthesis.sdxl import find_part, load_part
 
@@ -21,7 +22,7 @@ def require_base(config: LoraConfig) -> list[Path]:
     found = [(source, revision, find_part(source, revision)) for source, revision in config.parts]
     for source, revision, folder in found:
         if folder is None:
-            fetch = f"hf download {source}" + (f" --revision {revision}" if revision else "")
+            fetch = remedy(TRAINING if config.train_on == BASE else GENERATOR, source, revision)
             raise BackendError(
                 f"weldgen lora needs {source}, which is not on this machine",
                 f"{fetch} (or set model.{config.train_on} and model.vae to folders); "

@@ -8,26 +8,23 @@ from pydantic import Field, model_validator
 
 from weldgen.config import Config, StageConfig
 from weldgen.data.split import SplitConfig
-from weldgen.synthesis import sdxl
+from weldgen.hub_parts import SDXL_BASE, TURBO, VAE, licence_of
 from weldgen.synthesis.recipes import Recipe
 
 BASE: Final = "base"
 # Where a Turbo model of four steps runs: its trailing grid over 1000 timesteps.
 TURBO_TIMESTEPS = (249, 499, 749, 999)
 
-# Licences of the default parts; whoever sets other parts answers for theirs.
-LICENCES = {**sdxl.LICENCES, "stabilityai/stable-diffusion-xl-base-1.0": "CreativeML Open RAIL++-M"}
-
 
 class ModelSettings(Config):
     """The frozen model that the LoRA is trained on."""
 
-    base: str = Field("stabilityai/stable-diffusion-xl-base-1.0", description="folder, or repository of the hub")
-    base_revision: str = Field("462165984030d82259a11f4367a4eed129e94a7b", description="commit; unused for a folder")
-    turbo: str = Field("stabilityai/sdxl-turbo", description="folder, or repository of the hub; for train_on=turbo")
-    turbo_revision: str = Field("71153311d3dbb46851df1931d3ca6e939de83304", description="commit; unused for a folder")
-    vae: str = Field("madebyollin/sdxl-vae-fp16-fix", description="folder or repository; empty: the model's own")
-    vae_revision: str = Field("207b116dae70ace3637169f1ddd2434b91b3a8cd", description="commit; unused for a folder")
+    base: str = Field(SDXL_BASE.repository, description="folder, or repository of the hub")
+    base_revision: str = Field(SDXL_BASE.revision, description="commit; unused for a folder")
+    turbo: str = Field(TURBO.repository, description="folder, or repository of the hub; for train_on=turbo")
+    turbo_revision: str = Field(TURBO.revision, description="commit; unused for a folder")
+    vae: str = Field(VAE.repository, description="folder or repository; empty: the model's own")
+    vae_revision: str = Field(VAE.revision, description="commit; unused for a folder")
 
 
 class AdapterSettings(Config):
@@ -114,4 +111,4 @@ class LoraConfig(StageConfig):
     @property
     def licences(self) -> dict[str, str]:
         """Source -> licence of every part."""
-        return {source: LICENCES.get(source, "unknown: set by the user") for source, _ in self.parts}
+        return {source: licence_of(source) for source, _ in self.parts}
