@@ -14,13 +14,14 @@ import torch
 from weldgen.classifier import keeper
 from weldgen.classifier.loader import EpochOrder, images_an_epoch, load_images
 from weldgen.classifier.model_file import load_card, load_model
-from weldgen.classifier.module import ClassifierModule, Plan
-from weldgen.classifier.run import plan_run
+from weldgen.classifier.module import ClassifierModule
+from weldgen.classifier.plan import Plan, plan_run
 from weldgen.classifier.settings import TrainingSettings
 from weldgen.classifier.train import TrainConfig, train
+from weldgen.config import load_config
 from weldgen.data.dataset import METADATA_NAME, Dataset, Sample
 from weldgen.data.split import decide_split
-from weldgen.errors import DataError, OutputError
+from weldgen.errors import ConfigError, DataError, OutputError
 
 
 def history(folder):
@@ -52,10 +53,22 @@ class Killed(BaseException):
     """Stands for SIGKILL: no handler of the code under test expects it."""
 
 
-@pytest.mark.parametrize("step", [4, 9])
-def test_an_interrupted_run_goes_on_to_the_same_result(photos, tmp_path, monkeypatch, step, tiny_config):
+RECIPE = {
+    "model": {"head": "subcenter"},
+    "training": {"ema_decay": 0.9, "optimizer": "lion", "schedule": "one_cycle", "loss": "focal", "lr": 1e-3},
+    "augmentation": {"mixup": 0.4, "cutmix": 1.0},
+}
+
+
+@pytest.mark.parametrize(("step", "recipe"), [(4, {}), (9, {}), (9, RECIPE)])
+def test_an_interrupted_run_goes_on_to_the_same_result(photos, tmp_path, monkeypatch, step, recipe, tiny_config):
     monkeypatch.setattr(keeper, "_SAVE_EVERY_S", 0.0)
-    config = tiny_config(training={"epochs": 6, "patience": 0}, model={"drop_rate": 0.5})
+    training, model = {"epochs": 6, "patience": 0}, {"drop_rate": 0.5}
+    config = tiny_config(
+        training={**training, **recipe.get("training", {})},
+        model={**model, **recipe.get("model", {})},
+        augmentation=recipe.get("augmentation", {}),
+    )
     train(photos, tmp_path / "whole", config)
 
     original = ClassifierModule.training_step
@@ -81,6 +94,43 @@ def test_an_interrupted_run_goes_on_to_the_same_result(photos, tmp_path, monkeyp
     assert history(out) == history(tmp_path / "whole")
     assert (out / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
     assert not list(out.glob(".writing*"))
+
+
+def test_the_model_is_the_average_of_the_weights(photos, tmp_path, tiny_config):
+    out = tmp_path / "model"
+    train(photos, out, tiny_config(training={"ema_decay": 0.99, "label_smoothing": 0.1}))
+    saved = load_model(out)[0].state_dict()
+    best = torch.load(out / "best.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, best[f"average.{name}"]) for name, value in saved.items())
+    assert not torch.equal(saved["embedding.weight"], best["network.embedding.weight"])
+
+
+def test_accumulated_batches_make_fewer_steps(photos, tmp_path, tiny_config):
+    config = tiny_config(training={"batch_size": 4, "accumulation": 2, "ema_decay": 0.9}, model={"head": "mlp"})
+    summary = train(photos, tmp_path / "model", config)
+    assert summary.details["steps_per_epoch"] == 2  # twelve images: three batches of 4, and one more fills the step
+    assert summary.details["steps"] == 6
+    plan = plan_run(12, tiny_config(training={"batch_size": 8, "accumulation": 100}), "cpu", pretrained=False)
+    assert (plan.steps_per_epoch, plan.accumulation) == (1, 2)
+    assert [plan.ends_step(batch) for batch in range(2)] == [False, True]
+    assert plan.batch_number(3, 1) == 7
+
+
+def test_colours_may_lie_in_planes(photos, tmp_path, tiny_config):
+    losses = []
+    for channels_last in (True, False):
+        out = tmp_path / str(channels_last)
+        train(photos, out, tiny_config(training={"epochs": 1, "channels_last": channels_last}))
+        losses.append(history(out)[0]["train_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_mixing_is_found_under_training_too(tmp_path):
+    overrides = ["training.mixup=0.3", "augmentation.hflip=0"]
+    config = load_config("train", TrainConfig, project=tmp_path, overrides=overrides)
+    assert (config.augmentation.mixup, config.augmentation.hflip, config.augmentation.cutmix) == (0.3, 0, 0)
+    with pytest.raises(ConfigError, match=r"augmentation\.cutmix=-1"):
+        load_config("train", TrainConfig, project=tmp_path, overrides=["training.cutmix=-1"])
 
 
 def test_a_run_that_had_stopped_early_does_not_go_on(photos, tmp_path, monkeypatch, tiny_config):

@@ -113,9 +113,10 @@ def test_a_space_is_given_by_words_and_files(tmp_path, monkeypatch):
         ("train.model.drop_rate=0..2", "less than 1"),
         ("train.model.head=arcface..softmax", "takes a setting that is a number"),
         ("train.model.head=arcface", "at least two values"),
-        ("train.model.head=arcface,hard", "'arcface', 'softmax' or 'unit_softmax'"),
+        ("train.model.head=arcface,hard", "'arcface', 'cosface', 'subcenter'"),
         ("mix.split.test=0.1,0.2", "cannot be compared"),
         ("nowhere.yaml", "cannot be read"),
+        ("train.training.mixup=0.4..0.2", "train.augmentation.mixup=0.4..0.2: LOW < HIGH"),
     ],
 )
 def test_wrong_spaces_are_refused_before_anything_runs(space, message, tmp_path, monkeypatch):

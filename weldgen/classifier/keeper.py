@@ -14,7 +14,8 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import torch
 
-from weldgen.classifier.module import ClassifierModule, Plan
+from weldgen.classifier.module import ClassifierModule
+from weldgen.classifier.plan import Plan
 from weldgen.classifier.settings import TrainingSettings
 from weldgen.runtime import log, output_errors, temporary_for, track, write_atomic
 
@@ -85,9 +86,12 @@ class Keeper(pl.Callback):
         """Start the clock of the epoch."""
         self._epoch_started = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
-        """Move the progress bar."""
-        next(self._progress, None)
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the progress bar, which counts the optimizer's steps."""
+        if self._plan.ends_step(batch_idx):
+            next(self._progress, None)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the epoch, save, and decide whether to go on."""

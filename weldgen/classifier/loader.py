@@ -171,19 +171,19 @@ def images_an_epoch(weights: Sequence[float]) -> int:
 class EpochOrder(Sampler[tuple[int, int]]):
     """Keys (epoch, row) in an order of seed and epoch alone, so that a resumed run goes on exactly.
 
-    There are as many keys as fill whole batches: the last batch is completed with images drawn once more, because
+    There are as many keys as fill whole steps: the last one is completed with images drawn once more, because
     batch statistics of two or three images are noise. Lightning calls `set_epoch`.
 
     Args:
         weights: How often each image should be drawn relative to the others; all equal means each once an epoch,
             else an epoch is `images_an_epoch` draws with replacement.
-        batch_size: Images a batch, at most as many as there are images.
+        step_size: Images a step of the optimizer, fewer than twice as many as there are images.
         seed: Seed of the run.
     """
 
-    def __init__(self, weights: Sequence[float], batch_size: int, seed: int) -> None:
+    def __init__(self, weights: Sequence[float], step_size: int, seed: int) -> None:
         self._weights = torch.tensor(weights, dtype=torch.float64)
-        self._drawn = -(-images_an_epoch(weights) // batch_size) * batch_size
+        self._drawn = -(-images_an_epoch(weights) // step_size) * step_size
         self._seed = seed
         self._epoch = 0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -11,35 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weldgen.classifier.losses import soft_cross_entropy
+from weldgen.classifier.ema import averaged_copy, decay_at, follow
+from weldgen.classifier.losses import training_loss
 from weldgen.classifier.metrics import balanced_accuracy, confusion_matrix
+from weldgen.classifier.mixing import mix_batch
 from weldgen.classifier.network import WeldNetwork, keep_statistics, parameter_groups
-from weldgen.classifier.settings import TrainingSettings
+from weldgen.classifier.optimizers import OPTIMIZERS, SCHEDULES
+from weldgen.classifier.plan import Plan
+from weldgen.classifier.settings import AugmentationSettings, TrainConfig
 from weldgen.runtime import derive_seed
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What one run does.
-
-    Attributes:
-        epochs: Passes over the training images.
-        steps_per_epoch: Optimisation steps of a pass.
-        seed: Seed of the run.
-        backbone_lr_ratio: Learning rate of the backbone relative to the head's.
-        pretrained: Whether the backbone starts from pre-trained weights.
-    """
-
-    epochs: int
-    steps_per_epoch: int
-    seed: int
-    backbone_lr_ratio: float
-    pretrained: bool = True
-
-    @property
-    def steps(self) -> int:
-        """Optimisation steps altogether."""
-        return self.epochs * self.steps_per_epoch
 
 
 class ClassifierModule(pl.LightningModule):
@@ -47,25 +25,42 @@ class ClassifierModule(pl.LightningModule):
 
     Args:
         network: What to train.
-        settings: Optimizer and loss.
+        config: Optimizer and loss, and how images of a batch are mixed.
         plan: Length and seed.
         class_weights: (K,) weights of the loss.
 
     Attributes:
+        network: As given.
+        result: What is validated and becomes the model: the network, or with `ema_decay` the average of its weights.
         epoch_metrics: What the last validation found: `val_loss`, `val_accuracy`, `val_balanced_accuracy`.
     """
 
     class_weights: Tensor
 
-    def __init__(self, network: WeldNetwork, settings: TrainingSettings, plan: Plan, class_weights: Tensor) -> None:
+    def __init__(self, network: WeldNetwork, config: TrainConfig, plan: Plan, class_weights: Tensor) -> None:
         super().__init__()
         self.network = network
+        # A part of the module of its own, so that it goes to the device and into the checkpoint by itself.
+        self.average = averaged_copy(network) if config.training.ema_decay else None
         self.epoch_metrics: dict[str, float] = {}
-        self._settings = settings
+        self._settings = config.training
+        self._mixing: AugmentationSettings = config.augmentation
         self._plan = plan
+        # The compiled function shares the network's weights; compiling in place would stay with the saved network.
+        self._predict = torch.compile(network.forward) if config.training.compile else network.forward
         self._losses: list[Tensor] = []
         self._validated: list[tuple[Tensor, Tensor]] = []
         self.register_buffer("class_weights", class_weights, persistent=False)
+
+    @property
+    def result(self) -> WeldNetwork:
+        """What is validated and becomes the model."""
+        return self.network if self.average is None else self.average
+
+    def on_train_start(self) -> None:
+        """The average starts from the weights as they are now, with the statistics of the user's photos."""
+        if self.average is not None and self.global_step == 0:
+            self.average.load_state_dict(self.network.state_dict())
 
     def on_train_epoch_start(self) -> None:
         """Put the layers into their modes: the statistics of a pre-trained backbone stay as they are."""
@@ -74,16 +69,23 @@ class ClassifierModule(pl.LightningModule):
         keep_statistics(self.network.backbone, frozen_only=not self._plan.pretrained)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Dropout depends on the step alone, so that a resumed run goes on exactly."""
-        torch.manual_seed(derive_seed(self._plan.seed, "step", self.global_step))
+        """Dropout depends on the number of the batch alone, so that a resumed run goes on exactly."""
+        torch.manual_seed(derive_seed(self._plan.seed, "step", self._plan.batch_number(self.current_epoch, batch_idx)))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch."""
         images, classes = batch
         targets = F.one_hot(classes, len(self.class_weights)).float()
-        loss = soft_cross_entropy(self.network(images, targets), targets, self.class_weights)
+        seed = derive_seed(self._plan.seed, "mix", self._plan.batch_number(self.current_epoch, batch_idx))
+        images, targets = mix_batch(images, targets, self._mixing, seed)
+        loss = training_loss(self._predict(images, targets), targets, self.class_weights, self._settings)
         self._losses.append(loss.detach())
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Take each step's weights into the average."""
+        if self.average is not None and self._plan.ends_step(batch_idx):
+            follow(self.average, self.network, decay_at(self.global_step, self._settings.ema_decay))
 
     @property
     def train_loss(self) -> float:
@@ -99,7 +101,7 @@ class ClassifierModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Keep the logits of one batch."""
         images, classes = batch
-        self._validated.append((self.network(images).float().cpu(), classes.cpu()))
+        self._validated.append((self.result(images).float().cpu(), classes.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Loss and balanced accuracy over all validation photos."""
@@ -115,16 +117,14 @@ class ClassifierModule(pl.LightningModule):
         self.log_dict(self.epoch_metrics)
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a slower backbone; the rates rise linearly, then fall along a cosine to zero."""
+        """The optimizer with a slower backbone, and the schedule of its rates."""
         settings = self._settings
         groups = parameter_groups(self.network, settings.lr, self._plan.backbone_lr_ratio, settings.weight_decay)
-        optimizer = torch.optim.AdamW(groups)
+        optimizer = OPTIMIZERS[settings.optimizer](groups, self._plan.steps)
         warmup = max(1, round(settings.warmup * self._plan.steps))
 
         def factor(step: int) -> float:
-            if step < warmup:
-                return (step + 1) / warmup
-            return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, self._plan.steps - warmup))))
+            return SCHEDULES[settings.schedule](step, warmup, self._plan.steps)
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -44,11 +44,17 @@ class WeldNetwork(nn.Module):
         self.embedding = nn.Linear(features, settings.embedding_size, bias=False)
         nn.init.orthogonal_(self.embedding.weight)  # keeps the angles of the pre-trained features
         self.head = HEADS[settings.head](settings, classes)
+        self._layout = torch.channels_last
+
+    def lay_out(self, *, channels_last: bool) -> None:
+        """Choose how kernels and images lie in memory; it changes the speed, and sums in their last bits."""
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.to(memory_format=self._layout)
 
     def features(self, images: Tensor) -> Tensor:
         """(B, F) features of (B, 3, H, W) RGB from 0 to 255, uint8 or float."""
         pixels = (images.float() - self.mean) / self.std
-        return cast(Tensor, self.backbone(pixels.contiguous(memory_format=torch.channels_last)))
+        return cast(Tensor, self.backbone(pixels.contiguous(memory_format=self._layout)))
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, E) embeddings of (B, 3, H, W) RGB from 0 to 255, uint8 or float."""

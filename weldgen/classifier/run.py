@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from torch._dynamo.exc import TorchDynamoException
 from torch.utils.data import DataLoader
 
 from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set_pool
@@ -20,10 +21,11 @@ from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits
 from weldgen.classifier.keeper import BEST, LAST, Keeper
 from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet, images_an_epoch
 from weldgen.classifier.loggers import close_loggers, open_loggers
-from weldgen.classifier.losses import balanced_class_weights
+from weldgen.classifier.losses import class_weights_of
 from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
-from weldgen.classifier.module import ClassifierModule, Plan
+from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze
+from weldgen.classifier.plan import Plan, plan_run
 from weldgen.classifier.pretraining import PretrainSettings
 from weldgen.classifier.result import Result, details_of, draw_weights, seen_by
 from weldgen.classifier.settings import TrainConfig, TrainingSettings
@@ -60,12 +62,12 @@ def fit(
     judges = choose_judges(training, validation)
     weights = draw_weights(training)
     plan = plan_run(images_an_epoch(weights), config, device, pretrained=bool(backbone.weights))
-    module = ClassifierModule(
-        network.to(memory_format=torch.channels_last), config.training, plan, _class_weights(training, weights, config)
-    )
+    network.lay_out(channels_last=config.training.channels_last)
+    class_weights = class_weights_of(config.training, labels, _drawn(training, weights, len(labels)))
+    module = ClassifierModule(network, config, plan, class_weights)
     keeper = Keeper(out, config.training, plan, judges.name)
     precision = choose_precision(config.training.precision, device)
-    loaders = _loaders(training, judges.images, weights, device, config)
+    loaders = _loaders(training, judges.images, weights, device, config, plan.accumulation)
     with quiet_lightning():
         trainer = _trainer(out, device, precision, plan, config, keeper)
         resume = out / LAST if (out / LAST).is_file() else None
@@ -79,6 +81,7 @@ def fit(
             close_loggers(trainer.loggers)
     best = torch.load(out / BEST, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
+    network = module.result
     temperature, fitted_on = _temperature(network, judges)
     record = keeper.history[keeper.best_epoch - 1]
     card = ModelCard(
@@ -109,15 +112,6 @@ def fit(
     )
 
 
-def plan_run(images: int, config: TrainConfig, device: str, *, pretrained: bool) -> Plan:
-    """Number of epochs: as configured, or as many as `min_steps` takes, or on a CPU as `cpu_max_steps` allows."""
-    steps = -(-images // min(config.training.batch_size, images))
-    epochs = max(config.training.epochs, -(-config.training.min_steps // steps))
-    if device == "cpu" and config.training.cpu_max_steps:
-        epochs = max(1, min(epochs, round(config.training.cpu_max_steps / steps)))
-    return Plan(epochs, steps, config.seed, config.model.backbone_lr_ratio, pretrained)
-
-
 def choose_precision(wanted: str, device: str) -> str:
     """`fp32`, `bf16` or `fp16`; `auto` takes what is fastest on the device.
 
@@ -133,16 +127,19 @@ def choose_precision(wanted: str, device: str) -> str:
     return "fp32"
 
 
-def _class_weights(training: Images, weights: Sequence[float], config: TrainConfig) -> torch.Tensor:
-    classes = int(training.targets.max()) + 1
-    drawn = torch.zeros(classes).index_add(0, torch.from_numpy(training.targets), torch.tensor(weights))
-    if config.training.class_weights == "none":
-        return torch.ones(classes)
-    return balanced_class_weights(drawn.tolist(), config.training.class_weight_max)
+def _drawn(training: Images, weights: Sequence[float], classes: int) -> list[float]:
+    """How often images of each class are drawn."""
+    zeros = torch.zeros(classes)
+    return zeros.index_add(0, torch.from_numpy(training.targets), torch.tensor(weights)).tolist()
 
 
 def _loaders(
-    training: Images, validation: Images, weights: Sequence[float], device: str, config: TrainConfig
+    training: Images,
+    validation: Images,
+    weights: Sequence[float],
+    device: str,
+    config: TrainConfig,
+    accumulation: int,
 ) -> tuple[DataLoader[Any], DataLoader[Any] | None]:
     batch = min(config.training.batch_size, len(training))
     # On a CPU the training itself takes all cores, and workers would only compete with it.
@@ -153,7 +150,7 @@ def _loaders(
         "pin_memory": device.startswith("cuda"),
         "persistent_workers": workers > 0,
     }
-    order = EpochOrder(weights, batch, config.seed)
+    order = EpochOrder(weights, batch * accumulation, config.seed)
     train: DataLoader[Any] = DataLoader(
         TrainingSet(training, config.augmentation, config.seed), sampler=order, **shared
     )
@@ -168,6 +165,7 @@ def _trainer(out: Path, device: str, precision: str, plan: Plan, config: TrainCo
         precision=PRECISIONS[precision],
         max_epochs=plan.epochs,
         gradient_clip_val=config.training.clip_norm or None,
+        accumulate_grad_batches=plan.accumulation,
         logger=open_loggers(out, config),
         callbacks=[keeper, *watchers()],
         log_every_n_steps=1,
@@ -194,6 +192,9 @@ def _fit(
         raise BackendError(
             "the device has too little memory for this batch", "lower training.batch_size or data.image_size"
         ) from error
+    except TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BackendError(f"torch cannot compile this network: {reason}", "training.compile=false") from error
 
 
 def _temperature(network: WeldNetwork, judges: Judges) -> tuple[float, int]:

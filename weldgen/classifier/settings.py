@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from weldgen.config import Config, StageConfig
 from weldgen.data.split import SplitConfig
+
+# Keys that other programs keep elsewhere -> where they are here.
+ALIASES = {"training.mixup": "augmentation.mixup", "training.cutmix": "augmentation.cutmix"}
 
 
 class DataSettings(Config):
@@ -45,11 +49,22 @@ class ModelSettings(Config):
     )
     embedding_size: int = Field(512, ge=8, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
-    head: Literal["arcface", "softmax", "unit_softmax"] = Field(
-        "arcface", description="arcface, softmax, or unit_softmax: softmax of embeddings scaled to length 1"
+    head: Literal["arcface", "cosface", "subcenter", "softmax", "unit_softmax", "mlp"] = Field(
+        "arcface",
+        description="arcface; cosface; subcenter: arcface with several centres a class; softmax; unit_softmax: softmax "
+        "of embeddings scaled to length 1; mlp: softmax behind a hidden layer",
     )
-    scale: float = Field(30.0, gt=0, description="arcface: factor of the cosines")
-    margin: float = Field(0.5, ge=0, lt=1.5, description="arcface: angular margin in radians")
+    scale: float = Field(30.0, gt=0, description="arcface, cosface, subcenter: factor of the cosines")
+    margin: float = Field(
+        0.5,
+        ge=0,
+        lt=1.5,
+        description="arcface, subcenter: angle in radians; cosface: taken off the cosine, 0.35 is usual",
+    )
+    easy_margin: bool = Field(
+        False, description="arcface, subcenter: the margin only where the angle is below 90 degrees"
+    )
+    subcenters: int = Field(3, ge=1, le=64, description="subcenter: centres of a class; the nearest one counts")
 
 
 class TrainingSettings(Config):
@@ -65,18 +80,49 @@ class TrainingSettings(Config):
     cpu_max_steps: int = Field(
         600, ge=0, description="on a CPU, many images: fewer epochs, so that no more steps are made; 0: any number"
     )
-    batch_size: int = Field(16, ge=1, description="images a step")
+    batch_size: int = Field(16, ge=1, description="images that pass through the network at once")
+    accumulation: int = Field(1, ge=1, description="batches a step: like larger batches, in the memory of one")
+    optimizer: Literal["adamw", "adam", "sgd", "lion", "ranger21"] = Field(
+        "adamw",
+        description="adamw, adam, sgd (Nesterov, momentum 0.9), lion (takes a third to a tenth of the rate), or "
+        "ranger21, which needs `pip install 'weldgen[optimizers]'`",
+    )
+    schedule: Literal["cosine", "one_cycle", "constant"] = Field(
+        "cosine",
+        description="the learning rate after its rise: falls along a cosine, stays, or one_cycle: rises and falls "
+        "along cosines, from 1/25",
+    )
     lr: float = Field(1e-3, gt=0, description="peak learning rate of the head")
-    weight_decay: float = Field(0.01, ge=0, description="AdamW's, not on biases and norms")
+    weight_decay: float = Field(0.01, ge=0, description="the optimizer's, not on biases and norms")
     warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
     clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: any")
     patience: int = Field(12, ge=0, description="stop after so many epochs without a better validation; 0: never")
-    class_weights: Literal["balanced", "none"] = Field(
-        "balanced", description="balanced: rare classes count more (inverse frequency)"
+    ema_decay: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="the model is a moving average of the weights, which keeps so much of itself a step (0.999; less "
+        "in the first steps); 0: the weights themselves",
     )
-    class_weight_max: float = Field(10.0, ge=1, description="largest ratio between two class weights")
+    loss: Literal["cross_entropy", "focal"] = Field(
+        "cross_entropy", description="cross_entropy, or focal: images that are right already count less"
+    )
+    focal_gamma: float = Field(2.0, ge=0, le=10, description="focal: how much less; 0: cross-entropy")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each target that is spread over all classes")
+    class_weights: str | dict[str, Annotated[float, Field(gt=0)]] = Field(
+        "balanced",
+        description="balanced: rare classes count more (inverse frequency); none; or a YAML or JSON file of class: "
+        "weight",
+    )
+    class_weight_max: float = Field(10.0, ge=1, description="balanced: largest ratio between two class weights")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="auto: bf16 where the device computes in it, fp16 on other GPUs, fp32 elsewhere"
+    )
+    channels_last: bool = Field(
+        True, description="the colours of a pixel lie side by side in memory: faster convolutions on most devices"
+    )
+    compile: bool = Field(
+        False, description="torch.compile the network: minutes at the start, then faster steps; needs a C++ compiler"
     )
 
 
@@ -94,6 +140,15 @@ class AugmentationSettings(Config):
     hue_deg: float = Field(10.0, ge=0, le=180, description="largest turn of the hue")
     blur: float = Field(0.1, ge=0, le=1, description="probability of a Gaussian blur")
     noise: float = Field(0.02, ge=0, lt=1, description="largest standard deviation of noise, as a share of white")
+    mixup: float = Field(
+        0.0, ge=0, description="MixUp: images are blended in pairs, by a share from Beta(mixup, mixup)"
+    )
+    cutmix: float = Field(
+        0.0, ge=0, description="CutMix: a piece of another image, whose area is a share from Beta(cutmix, cutmix)"
+    )
+    mix_prob: float = Field(
+        1.0, ge=0, le=1, description="share of the batches that are mixed, by either where both are on"
+    )
 
 
 class WandbSettings(Config):
@@ -131,3 +186,16 @@ class TrainConfig(StageConfig):
     augmentation: AugmentationSettings = AugmentationSettings()
     split: SplitConfig = SplitConfig()
     logging: LoggingSettings = LoggingSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_aliases(cls, data: Any) -> Any:
+        """Settings under one of `ALIASES` go where they belong."""
+        for alias, key in ALIASES.items():
+            (section, name), (own_section, own_name) = alias.split("."), key.split(".")
+            given = data.get(section) if isinstance(data, Mapping) else None
+            if isinstance(given, Mapping) and name in given:
+                rest = {other: value for other, value in given.items() if other != name}
+                own = {**data.get(own_section, {}), own_name: given[name]}
+                data = {**data, section: rest, own_section: own}
+        return data

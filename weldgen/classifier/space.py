@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
-from weldgen.classifier.settings import TrainConfig
+from weldgen.classifier.settings import ALIASES, TrainConfig
 from weldgen.classifier.sweep import load_sections, make_variants
 from weldgen.config import Config, StageConfig
 from weldgen.data.mix import MixConfig
@@ -90,7 +90,7 @@ def tune_config(
     mixing, training = load_sections(preset=preset, overrides=overrides, flags=flags)
     found: dict[str, str] = {}
     for text in space or (str(resource_dir("configs") / "spaces" / "default.yaml"),):
-        found |= _read_space(text)
+        found |= {_own_key(key): value for key, value in _read_space(text).items()}
     own = {name: value for name, value in {**(settings or {}), **(flags or {})}.items() if value is not None}
     for name, least in (("trials", 1), ("startup", 1)):
         if own.get(name, least) < least:
@@ -174,6 +174,12 @@ def _dimension(key: str, text: str, config: TuneConfig) -> Dimension:
         wanted = "0 < LOW < HIGH" if match["log"] else "LOW < HIGH"
         raise ConfigError(f"--space: {key}={text}: {wanted} is accepted", _EXAMPLE)
     return Dimension(key, low, high, log=bool(match["log"]), whole=isinstance(now, int))
+
+
+def _own_key(key: str) -> str:
+    """The key itself, or what it is an alias of."""
+    section, dot, rest = key.partition(".")
+    return f"{section}{dot}{ALIASES.get(rest, rest)}" if section == "train" else key
 
 
 def _read_space(text: str) -> dict[str, str]:

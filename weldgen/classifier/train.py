@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weldgen.classifier.local_weights import auto_backbone, check_unseen
-from weldgen.classifier.local_weights import pin_config as resolve_config
+from weldgen.classifier.class_weights import check_class_weights, pin_class_weights
+from weldgen.classifier.local_weights import auto_backbone, check_unseen, pin_config
 from weldgen.classifier.settings import TrainConfig
 from weldgen.data.dataset import Dataset, failures_text
 from weldgen.data.sample import scarce_classes
@@ -42,6 +42,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         config: Settings.
 
     Raises:
+        ConfigError: A file of weights does not exist, or class weights that do not fit the classes.
         DataError: Fewer than two classes have training images.
         BackendError: Weights or a device are missing.
         OutputError: The folder holds files that weldgen did not make, or cannot be written.
@@ -60,6 +61,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         return done
     opened = open_training_data(dataset, config)
     check_unseen(config.model.weights, opened)
+    check_class_weights(config, opened.labels)
     device = resolve_device(config.device)
     frame = _frame(opened, config)
     with RunFolder(out, MODEL, key) as folder:
@@ -91,6 +93,16 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         write_receipt(out, key, config, inputs, summary)
         folder.finish()
     return summary
+
+
+def resolve_config(config: TrainConfig) -> TrainConfig:
+    """A configuration as it counts in the run's key: what the files that it names hold is part of it.
+
+    Raises:
+        ConfigError: There is no such file, or it does not hold what it should.
+        DataError: The folder of weights holds no finished result.
+    """
+    return pin_class_weights(pin_config(config))
 
 
 def _is_linear(dataset: Dataset, config: TrainConfig) -> bool:

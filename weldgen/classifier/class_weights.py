@@ -1,0 +1,69 @@
+"""Class weights from a file; light, so that they are checked before torch is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from weldgen.classifier.settings import TrainConfig
+from weldgen.errors import ConfigError
+
+# What `training.class_weights` may say besides a file.
+CHOICES = ("balanced", "none")
+
+
+def pin_class_weights(config: TrainConfig) -> TrainConfig:
+    """A configuration as it counts in the run's key: the weights of a file instead of its name.
+
+    Raises:
+        ConfigError: There is no such file, or it does not hold a weight above 0 for each name.
+    """
+    given = config.training.class_weights
+    if isinstance(given, Mapping) or given in CHOICES:
+        return config
+    weights = read_class_weights(given)
+    return config.model_copy(update={"training": config.training.model_copy(update={"class_weights": weights})})
+
+
+def read_class_weights(file: str) -> dict[str, float]:
+    """Class -> weight from a YAML or JSON file.
+
+    Raises:
+        ConfigError: There is no such file, or it does not hold a weight above 0 for each name.
+    """
+    import yaml
+
+    if not Path(file).is_file():
+        raise ConfigError(
+            f"training.class_weights={file}: accepted are {', '.join(CHOICES)}, or a YAML or JSON file that exists",
+            "a line for each class, e.g. crack: 4.0",
+        )
+    try:
+        content = yaml.safe_load(Path(file).read_text(encoding="utf-8"))  # JSON is YAML
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"training.class_weights: {file} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict) or not content:
+        raise ConfigError(f"training.class_weights: {file} must hold lines 'class: weight'", "e.g. crack: 4.0")
+    for label, weight in content.items():
+        number = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not number or not 0 < weight < float("inf"):
+            raise ConfigError(f"training.class_weights: {file}: {label}: {weight!r}; a number above 0 is accepted")
+    return {str(label): float(weight) for label, weight in content.items()}
+
+
+def check_class_weights(config: TrainConfig, labels: Sequence[str]) -> None:
+    """Refuse weights of classes that the dataset does not have, and classes without a weight.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    given = config.training.class_weights
+    if not isinstance(given, Mapping):
+        return
+    classes = f"the classes are {', '.join(labels)}"
+    unknown = [label for label in given if label not in labels]
+    if unknown:
+        raise ConfigError(f"training.class_weights: there is no class {', '.join(map(repr, unknown))}", classes)
+    missing = [label for label in labels if label not in given]
+    if missing:
+        raise ConfigError(f"training.class_weights: no weight for class {', '.join(map(repr, missing))}", classes)
