@@ -23,7 +23,7 @@ FLOORS = [
     SUBJECTS,
     {"data"},
     {"receipts", "runfolder", "features"},
-    {"config", "inference", "weights", "hub_weights"},
+    {"config", "inference", "weights", "hub_weights", "decision", "tta"},
     {"runtime", "hub_parts"},
     {"errors", "weldgen"},
 ]

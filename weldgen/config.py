@@ -95,7 +95,7 @@ def find_preset(name: str, project: Path) -> Path:
             return candidate
     raise ConfigError(
         f"--config-name '{name}' is not a preset; shipped: {', '.join(preset_names())}",
-        _did_you_mean(name, preset_names()) or "the path of a YAML file is accepted too",
+        did_you_mean(name, preset_names()) or "the path of a YAML file is accepted too",
     )
 
 
@@ -118,7 +118,7 @@ def _section(file: Path, stage: str, *, optional: bool = False) -> dict[str, Any
     for key, section in content.items():
         if key not in names:
             raise ConfigError(
-                f"{file}: '{key}' is not a stage; sections: {', '.join(names)}", _did_you_mean(str(key), names)
+                f"{file}: '{key}' is not a stage; sections: {', '.join(names)}", did_you_mean(str(key), names)
             )
         if section is not None and not isinstance(section, dict):
             raise ConfigError(f"{file}: section '{key}' must hold settings, got {section!r}")
@@ -181,7 +181,7 @@ def _validate(stage: str, model: type[ConfigT], merged: Any) -> ConfigT:
         if first["type"] == "extra_forbidden":
             parent = _model_at(model, first["loc"][:-1])
             names = sorted(parent.model_fields) if parent else []
-            nearest = _did_you_mean(str(first["loc"][-1]), names, prefix=key.rpartition(".")[0])
+            nearest = did_you_mean(str(first["loc"][-1]), names, prefix=key.rpartition(".")[0])
             raise ConfigError(
                 f"{stage}: there is no setting '{key}'; accepted here: {', '.join(names)}", nearest
             ) from error
@@ -200,7 +200,8 @@ def _model_at(model: type[BaseModel], path: Sequence[str | int]) -> type[BaseMod
     return current
 
 
-def _did_you_mean(name: str, names: Sequence[str], prefix: str = "") -> str:
+def did_you_mean(name: str, names: Sequence[str], prefix: str = "") -> str:
+    """A hint that names the nearest of the right names; empty where none is near."""
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     if not nearest:
         return ""

@@ -5,7 +5,8 @@ WeldgenError            message + hint; the command line prints both and exits 1
 ├── DataError           an image, dataset or folder that cannot be used
 ├── OutputError         a result that cannot be written (full disk, no permission)
 ├── BackendError        a backend, library or weight that is missing or broken
-└── PipelineError       a chain of stages that cannot run
+├── PipelineError       a chain of stages that cannot run
+└── TargetError         a measured value that misses its target
 """
 
 from __future__ import annotations
@@ -43,3 +44,7 @@ class BackendError(WeldgenError):
 
 class PipelineError(WeldgenError):
     """A chain of stages that cannot run."""
+
+
+class TargetError(WeldgenError):
+    """A measured value that misses its target."""

@@ -25,7 +25,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from weldgen.config import Config, StageConfig, load_config
-from weldgen.errors import PipelineError
+from weldgen.errors import PipelineError, TargetError
 from weldgen.receipts import Summary, finished, receipt_folder, stage_key
 from weldgen.runtime import resource_dir
 from weldgen.stages import config_class, get_stage, resolved_config, resolved_inputs, run_stage
@@ -181,12 +181,15 @@ def run_pipeline(steps: Sequence[Step], report: Callable[[Summary], None]) -> li
         report: Called with the summary of each step when it is done.
 
     Raises:
+        TargetError: A step measured something that misses its target; its report is written.
         WeldgenError: The first step that fails; what ran before it stays.
     """
     summaries = []
     for step in steps:
         summary = run_stage(step.stage, step.inputs, step.out, step.config)
         report(summary)
+        if summary.unmet:
+            raise TargetError(f"step '{step.name}': {summary.unmet}")
         summaries.append(summary)
     return summaries
 

@@ -50,6 +50,11 @@ class Summary:
     seconds: float = 0.0
     skipped: bool = False
 
+    @property
+    def unmet(self) -> str:
+        """What the stage measured and found not good enough, in one sentence: then the command fails; else empty."""
+        return str(self.details.get("unmet", ""))
+
 
 def receipt_folder(out: Path) -> Path:
     """Folder that holds the receipt of a result: itself, or the folder of a single file."""

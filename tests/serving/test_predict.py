@@ -16,7 +16,7 @@ from weldgen import WeldClassifierInference
 from weldgen.classifier.export import ExportConfig, export
 from weldgen.classifier.train import TrainConfig, train
 from weldgen.data.images import read_rgb
-from weldgen.errors import BackendError, DataError
+from weldgen.errors import BackendError, ConfigError, DataError
 from weldgen.serving.predict import predict_paths
 
 TINY = TrainConfig.model_validate(
@@ -103,6 +103,31 @@ def test_below_the_threshold_it_abstains(model, fresh, tmp_path):
     next(entry for entry in network.metadata_props if entry.key == "threshold").value = "1.1"
     onnx.save(network, str(tmp_path / "strict.onnx"))
     assert WeldClassifierInference(tmp_path / "strict.onnx").predict(fresh / "bad" / "300.png")["abstained"]
+
+
+def test_a_threshold_for_one_class_decides_and_says_so(model, fresh, tmp_path):
+    import onnx
+
+    network = onnx.load(str(model))
+    record = {"positive": "bad", "threshold": 1e-30, "band": [0.5, 1.0], "confidence": 0.0, "tta": 2}
+    network.metadata_props.add(key="operating", value=json.dumps(record))
+    onnx.save(network, str(tmp_path / "wary.onnx"))
+    records = list(predict_paths(tmp_path / "wary.onnx", [fresh], device="cpu"))
+    assert {record["label"] for record in records} == {"bad"}  # even where it is next to improbable
+    assert all(record["score"] == record["probabilities"]["bad"] for record in records)
+    assert [record["abstained"] for record in records] == [record["score"] >= 0.5 for record in records]
+    assert records[0]["decided_by"] == {"class": "bad", "threshold": 1e-30}
+    assert WeldClassifierInference(tmp_path / "wary.onnx").tta == 2
+
+
+def test_views_of_a_photo_vote(model):
+    image = np.random.default_rng(5).integers(0, 255, (56, 80, 3), dtype=np.uint8)
+    alone, voting = WeldClassifierInference(model), WeldClassifierInference(model, tta=4)
+    mirrored = [image, image[:, ::-1], image[::-1], image[::-1, ::-1]]
+    each = [alone.predict(np.ascontiguousarray(view))["probabilities"]["bad"] for view in mirrored]
+    assert voting.predict(image)["probabilities"]["bad"] == pytest.approx(np.mean(each), abs=1e-6)
+    with pytest.raises(ConfigError, match="1 to 10"):
+        WeldClassifierInference(model, tta=11)
 
 
 def test_wrong_inputs_are_named(model, tmp_path):

@@ -90,7 +90,7 @@ def test_below_the_threshold(strict_model, uploads_folder):
     with TestClient(create_ui_app(strict_model, device="cpu")) as client:
         assert ask(client, "photo", {"weld.png": photo(200)})[1].startswith("### Not sure\nMost likely good")
         summary, table = ask(client, "photos", {"weld.png": photo(200)})
-    assert summary == "1 photos: 1 below the threshold"
+    assert summary == "1 photos: 1 not sure"
     assert table["data"][0][3] == "yes"
 
 

@@ -4,70 +4,67 @@ from __future__ import annotations
 
 import json
 import time
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+import numpy as np
+from pydantic import Field, field_validator
 
 import weldgen
+from weldgen.classifier.operating import OperatingSettings
+from weldgen.classifier.targets import Target, parse_targets, read_targets
 from weldgen.config import StageConfig
-from weldgen.data.dataset import Dataset, Failure, Sample, failures_text
-from weldgen.data.sample import scarce_classes
+from weldgen.data.dataset import Dataset, Failure, failures_text
 from weldgen.errors import DataError, OutputError
-from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
-from weldgen.runtime import output_errors, resolve_jobs, track, write_atomic
+from weldgen.receipts import FAILURES_NAME, Summary, fingerprint, finished, read_receipt, run_key, write_receipt
+from weldgen.runtime import output_errors, resolve_jobs, write_atomic
+from weldgen.tta import MAX_VIEWS
 
 if TYPE_CHECKING:
-    from weldgen.classifier.metrics import Counts, Share
-    from weldgen.classifier.scoring import RGB, Scorer
+    from weldgen.classifier.metrics import Counts
+    from weldgen.classifier.operating_point import OperatingPoint
+    from weldgen.classifier.predictions import Prediction
+    from weldgen.classifier.scoring import Scorer
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
 CONFUSION, CONFUSION_NORMALISED = "confusion.png", "confusion_normalised.png"
 _FILES = (METRICS, PREDICTIONS, CONFUSION, CONFUSION_NORMALISED)
-_FEW_PHOTOS = 60
 
 
 class EvaluateConfig(StageConfig):
     """What is measured."""
 
     split: Literal["test", "val", "train"] = Field("test", description="test, val or train; real photos of it count")
+    tta: int = Field(1, ge=1, le=MAX_VIEWS, description="views of each photo whose probabilities are averaged")
+    targets: str | dict[str, Target] = Field("", description="YAML file of what has to be reached, or its content")
+    operating: OperatingSettings = Field(default_factory=OperatingSettings)
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        return value if isinstance(value, str) else parse_targets(value)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What the model said about one photo.
+def resolve_config(config: EvaluateConfig) -> EvaluateConfig:
+    """The configuration with the targets' file read: what it says is part of the run's key.
 
-    Attributes:
-        file: Path below the dataset's root.
-        label: True class.
-        predicted: Class with the highest probability.
-        probabilities: By class.
+    Raises:
+        ConfigError: The file cannot be read.
     """
-
-    file: str
-    label: str
-    predicted: str
-    probabilities: Mapping[str, float]
-
-    def record(self) -> dict[str, Any]:
-        """The line of `predictions.jsonl`."""
-        return {
-            "file": self.file,
-            "label": self.label,
-            "predicted": self.predicted,
-            "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
-        }
+    if isinstance(config.targets, str):
+        return config.model_copy(update={"targets": read_targets(Path(config.targets)) if config.targets else ""})
+    return config
 
 
 def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> Summary:
     """Measure a model on the real photos of one split.
 
     Args:
-        model: Folder of a trained model, or an exported .onnx or .xml file.
+        model: Folder of a trained model, or an exported .onnx or .xml file. An operating point that the settings ask
+            for is kept in the folder.
         dataset: Dataset folder with splits; or a plain folder of classes: photos that the model has not seen are its
             test split.
         out: Folder for `metrics.json`, `predictions.jsonl` and the confusion matrices.
@@ -76,163 +73,138 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
     Where every class has too few photos to spare one for the test, nothing is measured, and a note says so.
 
     Raises:
+        ConfigError: A target is about nothing that is measured, or a threshold about no class.
         DataError: There is no model, no photo to measure on, a class that the model does not know, or a test photo
             that it was trained on.
     """
-    from weldgen.classifier.metrics import confusion_matrix, summarise
+    from weldgen.classifier.evaluation_notes import notes_on
+    from weldgen.classifier.predictions import choose_samples, predict_samples
     from weldgen.classifier.scoring import open_scorer
 
     started = time.monotonic()
-    inputs = {"model": model, "dataset": dataset}
-    key = stage_key("evaluate", config, inputs)
-    done = finished(out, key)
+    config, inputs = resolve_config(config), {"model": model, "dataset": dataset}
+    prints = {name: fingerprint(path) for name, path in inputs.items() if path.exists()}
+    done = finished(out, run_key("evaluate", config, prints))
     if done:
         return done
     _check_out(out)
-    scorer = open_scorer(model, config.device, resolve_jobs(config.jobs))
+    jobs = resolve_jobs(config.jobs)
+    scorer = open_scorer(model, config.device, jobs)
+    _check_settings(config, scorer)
     opened = Dataset.open(dataset)
     samples = choose_samples(opened, scorer, config.split)
-    predictions, failures = predict_samples(opened, samples, scorer, resolve_jobs(config.jobs))
+    point, said = scorer.operating, list[str]()
+    if config.operating.wanted:
+        point, said = _choose_point(model, opened, scorer, config, jobs)
+        if model.is_dir():
+            prints["model"] = fingerprint(model)  # with the point in it: the next run finds it there
+    views = config.tta if config.tta > 1 or config.operating.wanted or point is None else point.tta
+    predictions, failures = predict_samples(opened, samples, scorer, jobs, views)
     if samples and not predictions:
         raise DataError(f"none of the {len(samples)} photos could be read; first: {failures[0].reason}")
-    index = {label: k for k, label in enumerate(scorer.classes)}
-    matrix = confusion_matrix(
-        [index[p.label] for p in predictions], [index[p.predicted] for p in predictions], len(scorer.classes)
-    )
-    metrics = {
-        "weldgen": weldgen.__version__,
-        "split": config.split,
-        "model": str(model),
-        **summarise(matrix, scorer.classes),
-    }
-    _write(out, metrics, predictions, matrix, failures)
+    metrics, remarks, predictions = _measure(predictions, scorer.classes, point, views, config)
+    remarks += said
+    metrics = {"weldgen": weldgen.__version__, "split": config.split, "model": str(model), **metrics}
+    metrics |= {"remarks": remarks} if remarks else {}
+    _write(out, metrics, predictions, failures)
+    correct = sum(prediction.predicted == prediction.label for prediction in predictions)
     summary = Summary(
         "evaluate",
         out,
-        {"photos": len(predictions), "correct": int(matrix.trace())},
+        {"photos": len(predictions), "correct": correct},
         len(failures),
-        tuple(notes_on(matrix, scorer.classes, config.split)),
+        (*notes_on(np.array(metrics["confusion"]), scorer.classes, config.split), *remarks),
         details=metrics,
         seconds=time.monotonic() - started,
     )
-    write_receipt(out, key, config, inputs, summary)
+    write_receipt(out, run_key("evaluate", config, prints), config, inputs, summary)
     return summary
 
 
-def choose_samples(dataset: Dataset, scorer: Scorer, split: str) -> list[Sample]:
-    """The real photos of a split; photos without one get the split that the model saw them in, else `test`.
+def _check_settings(config: EvaluateConfig, scorer: Scorer) -> None:
+    """Refuse, before the work, a threshold of no class and targets of nothing."""
+    from weldgen.classifier.operating import positive_class
+    from weldgen.classifier.targets import check_names, metric_names
 
-    There may be none for the test where no class has photos to spare.
+    positive = positive_class(config.operating, scorer.classes)
+    stored = None if config.operating.wanted else scorer.operating
+    threshold = bool(positive or (stored and stored.decision.positive))
+    if isinstance(config.targets, dict):
+        operating = config.operating.wanted or stored is not None
+        check_names(config.targets, metric_names(scorer.classes, operating=operating, threshold=threshold))
 
-    Raises:
-        DataError: There are none, or some that cannot be measured honestly.
+
+def _choose_point(
+    model: Path, dataset: Dataset, scorer: Scorer, config: EvaluateConfig, jobs: int
+) -> tuple[OperatingPoint | None, list[str]]:
+    """Choose the operating point on validation photos alone and keep it beside the model.
+
+    They are those of the dataset, or else of the one that the model was trained on: new photos to measure on have none.
+
+    Returns:
+        The point, None where there are too few photos to choose one; and sentences for the user.
     """
-    split_of = {_content(identity): name for name, ids in scorer.seen.items() for identity in ids}
-    known = [
-        replace(sample, split=sample.split or split_of.get(_content(sample.id), "test"))
-        for sample in dataset.select(origin="real")
-    ]
-    samples = [sample for sample in known if sample.split == split]
-    if not samples and not (split == "test" and _all_scarce(known, dataset)):
-        found = ", ".join(f"{name} {sum(s.split == name for s in known)}" for name in ("train", "val", "test"))
-        raise DataError(
-            f"{dataset.root} has no real photo in split '{split}'; real photos: {found}",
-            "add photos that the model has not seen, or choose another --split",
-        )
-    for sample in samples:
-        if sample.label not in scorer.classes:
-            raise DataError(
-                f"{dataset.path(sample)} has class '{sample.label}'; the model knows {', '.join(scorer.classes)}",
-                "take the class out of the dataset, or train again with it",
-            )
-        saw = split_of.get(_content(sample.id))
-        if split == "test" and saw:
-            raise DataError(
-                f"{dataset.path(sample)} is in split 'test', but the model saw it in '{saw}'",
-                "train again on this dataset, or evaluate on photos that the model has not seen",
-            )
-    return samples
+    from weldgen.classifier.operating import choose_decision, positive_class
+    from weldgen.classifier.operating_point import OperatingPoint, save_point
+    from weldgen.classifier.predictions import as_arrays, predict_samples, validation_samples
+
+    samples = validation_samples(dataset, scorer)
+    receipt = read_receipt(model) if model.is_dir() else None
+    source = Path(receipt["inputs"]["dataset"]) if receipt else None
+    if not samples and source and source.is_dir() and source != dataset.root:
+        dataset = Dataset.open(source)
+        samples = validation_samples(dataset, scorer)
+    found, _ = predict_samples(dataset, samples, scorer, jobs, config.tta)
+    probabilities, truth = as_arrays(found, scorer.classes)
+    positive = positive_class(config.operating, scorer.classes)
+    point = None
+    if not found or (positive and len({p.label == positive for p in found}) < 2):
+        lacking = f"of {positive} and of other classes " if positive else ""
+        said = [f"no operating point: choosing one takes real validation photos {lacking}that can be read"]
+    else:
+        decision = choose_decision(probabilities, truth, scorer.classes, config.operating)
+        settings = config.operating.model_dump(exclude={"positive"})
+        point = OperatingPoint(decision, settings, config.tta, dict(sorted(Counter(p.label for p in found).items())))
+        said = []
+    if model.is_dir():
+        save_point(model, point if point and point.decision.sentences() else None)
+    elif point:
+        said = [f"{model.name} decides as before: evaluate the model's folder with these settings, then export it"]
+    return point, said
 
 
-def _all_scarce(known: Sequence[Sample], dataset: Dataset) -> bool:
-    """Whether there are real photos, but too few of every class to spare one."""
-    synthetic = dataset.select(origin="synthetic")
-    return bool(known) and len(scarce_classes([*known, *synthetic])) == len({s.label for s in dataset.samples})
+def _measure(
+    predictions: Sequence[Prediction], classes: tuple[str, ...], point: OperatingPoint | None, views: int,
+    config: EvaluateConfig,
+) -> tuple[dict[str, Any], list[str], list[Prediction]]:  # fmt: skip
+    """What `metrics.json` holds, sentences on what is special, and the predictions with what the point decides."""
+    from weldgen.classifier.evaluation_notes import tta_notes
+    from weldgen.classifier.metrics import confusion_matrix, summarise, votes
+    from weldgen.classifier.operating_point import decide, measure_point, point_notes
+    from weldgen.classifier.predictions import as_arrays
+    from weldgen.classifier.targets import judge, target_notes, unmet_sentence
 
-
-def _content(identity: str) -> str:
-    """A sample's id without the number that tells copies of one photo apart."""
-    return identity.partition("-")[0]
-
-
-def predict_samples(
-    dataset: Dataset, samples: Sequence[Sample], scorer: Scorer, jobs: int
-) -> tuple[list[Prediction], list[Failure]]:
-    """Ask the model about each photo; a photo that cannot be read becomes a failure."""
-    predictions, failures = [], list(dataset.failures)
-    pairs = _read_ahead(dataset, samples, jobs)
-    for sample, image in track(pairs, total=len(samples), description="evaluate", unit="photos"):
-        if isinstance(image, Failure):
-            failures.append(image)
-            continue
-        values = scorer.probabilities(image)
-        probabilities = {name: float(value) for name, value in zip(scorer.classes, values, strict=True)}
-        best = max(probabilities, key=lambda name: probabilities[name])
-        predictions.append(Prediction(sample.file_name, sample.label, best, probabilities))
-    return predictions, failures
-
-
-def _read_ahead(dataset: Dataset, samples: Sequence[Sample], jobs: int) -> Iterator[tuple[Sample, RGB | Failure]]:
-    """Decode photos a few at a time while the model works on earlier ones."""
-    from weldgen.data.images import read_rgb
-
-    def read(sample: Sample) -> RGB | Failure:
-        try:
-            return read_rgb(dataset.path(sample))
-        except DataError as error:
-            return Failure(sample.file_name, error.message)
-
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting: deque[tuple[Sample, Future[RGB | Failure]]] = deque()
-        for sample in samples:
-            waiting.append((sample, pool.submit(read, sample)))
-            if len(waiting) > 2 * jobs:
-                first, image = waiting.popleft()
-                yield first, image.result()
-        for first, image in waiting:
-            yield first, image.result()
-
-
-def notes_on(matrix: Counts, labels: Sequence[str], split: str) -> list[str]:
-    """What the user is told: each share with its n and interval, and what the number of photos cannot show."""
-    from weldgen.classifier.metrics import Share, balanced_accuracy
-    from weldgen.data.labels import good_class
-
-    n = int(matrix.sum())
-    if not n:
-        return [
-            f"nothing was measured: no class has real photos to spare for '{split}', so how good the model is on real "
-            "photos nobody knows; weldgen evaluate --data FOLDER measures it on others"
+    probabilities, truth = as_arrays(predictions, classes)
+    voted, alone = ([classes.index(getattr(p, name)) for p in predictions] for name in ("predicted", "alone"))
+    matrix = confusion_matrix(truth.tolist(), voted, len(classes))
+    metrics, notes = summarise(matrix, classes), list[str]()
+    if views > 1 and predictions:
+        metrics["tta"] = votes(truth.tolist(), voted, alone, views)
+        notes += tta_notes(metrics["tta"])
+    if point and predictions:
+        decided = decide(point.decision, probabilities, classes)
+        metrics["operating"] = measure_point(point, decided, truth, classes)
+        notes += point_notes(metrics["operating"], config.split)
+        predictions = [
+            replace(prediction, decided=classes[answer], abstained=bool(unsure))
+            for prediction, answer, unsure in zip(predictions, decided.predicted, decided.abstained, strict=True)
         ]
-    measured = int((matrix.sum(axis=1) > 0).sum())
-    balanced = f"; balanced accuracy {balanced_accuracy(matrix):.1%}" if measured > 1 else ""
-    notes = [f"accuracy on real {split} photos: {Share(int(matrix.trace()), n)}{balanced}"]
-    good = good_class(labels)
-    if good is not None:
-        g = list(labels).index(good)
-        misses: Share = Share(int(matrix[:, g].sum() - matrix[g, g]), int(n - matrix[g].sum()))
-        alarms: Share = Share(int(matrix[g].sum() - matrix[g, g]), int(matrix[g].sum()))
-        notes += [f"missed (bad called {good}): {misses}"] if misses.n else []
-        notes += [f"false alarms ({good} called bad): {alarms}"] if alarms.n else []
-    absent = [label for k, label in enumerate(labels) if not matrix[k].sum()]
-    if absent:
-        alone = "; one class alone has no balanced accuracy" if measured == 1 else ""
-        notes.append(f"no real {split} photo of {', '.join(absent)}: nothing is known about it{alone}")
-    if n < _FEW_PHOTOS:
-        notes.append(f"few photos ({n}): to show a recall of 95 % takes 59 bad photos without a miss, 99 % takes 299")
-    if split != "test":
-        notes.append(f"split '{split}' was used for the training or for choosing the epoch: these numbers flatter")
-    return notes
+    if isinstance(config.targets, dict):
+        metrics["targets"] = judge(config.targets, metrics)
+        notes += target_notes(metrics["targets"])
+        unmet = unmet_sentence(metrics["targets"])
+        metrics |= {"unmet": unmet} if unmet else {}
+    return metrics, notes, list(predictions)
 
 
 def _check_out(out: Path) -> None:
@@ -254,12 +226,12 @@ def _write(
     out: Path,
     metrics: Mapping[str, Any],
     predictions: Sequence[Prediction],
-    matrix: Counts,
     failures: Sequence[Failure],
 ) -> None:
     from weldgen.classifier.plots import confusion_png
 
     labels, n = metrics["labels"], metrics["n"]
+    matrix: Counts = np.array(metrics["confusion"], np.int64)
     write_atomic(out / METRICS, json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
     lines = "".join(json.dumps(prediction.record(), ensure_ascii=False) + "\n" for prediction in predictions)
     write_atomic(out / PREDICTIONS, lines)

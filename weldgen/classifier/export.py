@@ -13,6 +13,7 @@ from pydantic import Field
 
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset
+from weldgen.decision import Decision, read_decision
 from weldgen.errors import BackendError, OutputError
 from weldgen.receipts import Summary, finished, read_receipt, stage_key, write_receipt
 from weldgen.runtime import derive_seed, output_errors, temporary_for, write_atomic
@@ -20,6 +21,7 @@ from weldgen.runtime import derive_seed, output_errors, temporary_for, write_ato
 if TYPE_CHECKING:
     from weldgen.classifier.graph import Deployed
     from weldgen.classifier.model_file import ModelCard
+    from weldgen.classifier.operating_point import OperatingPoint
     from weldgen.data.images import RGB
 
 _SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "tensorrt": ".engine"}
@@ -39,6 +41,7 @@ class ExportConfig(StageConfig):
     format: Literal["onnx", "openvino", "tensorrt"] = Field("onnx", description="onnx, openvino or tensorrt")
     precision: Literal["fp32", "fp16"] = Field("fp32", description="fp32 or fp16 (half the size; faster on GPUs)")
     threshold: float = Field(0.0, ge=0, lt=1, description="predictions with a lower probability abstain; 0: never")
+    operating: bool = Field(True, description="decide by the threshold and the abstention that evaluate chose")
 
 
 def export(model: Path, out: Path, config: ExportConfig) -> Summary:
@@ -57,6 +60,7 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
     from weldgen.classifier.exported import metadata_of
     from weldgen.classifier.graph import Deployed, to_onnx
     from weldgen.classifier.model_file import load_model
+    from weldgen.classifier.operating_point import load_point
     from weldgen.classifier.tensorrt import load_tensorrt
 
     started = time.monotonic()
@@ -72,25 +76,23 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
     network, card = load_model(model)
     images, source = parity_images(model, card, config.seed)
     expected = expected_probabilities(Deployed(network, card.frame, card.temperature, half=False), images)
-    metadata = metadata_of(card, config.threshold, config.precision)
+    point = load_point(model if model.is_dir() else model.parent) if config.operating else None
+    metadata = metadata_of(card, config.threshold, config.precision, point)
     deployed = Deployed(network, card.frame, card.temperature, half=config.precision == "fp16")
     data = to_onnx(deployed, metadata)
     differences = check_parity(data, images, expected, config.precision)
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         _write(target, data, config, metadata)
-    labels: dict[str, Any] = {
-        "classes": list(card.classes), "threshold": config.threshold, "frame": list(card.frame),
-    }  # fmt: skip
-    if card.warnings:
-        labels["warnings"] = list(card.warnings)
+    decision = read_decision(metadata)
+    labels = _labels(card, decision)
     write_atomic(target.parent / _LABELS, json.dumps(labels, indent=1, ensure_ascii=False) + "\n")
     size_mb = sum(p.stat().st_size for p in {target, target.with_suffix(".bin")} if p.is_file()) / 1e6
     summary = Summary(
         "export",
         target,
         {"parity photos": len(images), "classes": len(card.classes)},
-        notes=(*_trust_notes(card, config.threshold), *_notes(card, differences, source, len(images), size_mb)),
+        notes=(*_trust_notes(card, decision, point), *_notes(card, differences, source, len(images), size_mb)),
         weights=tuple({"id": name, "licence": licence} for name, licence in card.licences.items()),
         details={
             "file": target.name,
@@ -221,12 +223,26 @@ def _write_openvino(target: Path, data: bytes, metadata: dict[str, str], *, comp
             temporary_for(place).replace(place)
 
 
-def _trust_notes(card: ModelCard, threshold: float) -> list[str]:
+def _labels(card: ModelCard, decision: Decision) -> dict[str, Any]:
+    """What stands beside the file for programs that do not read its metadata."""
+    labels: dict[str, Any] = {
+        "classes": list(card.classes), "threshold": decision.confidence, "frame": list(card.frame),
+    }  # fmt: skip
+    if decision.positive:
+        labels["operating"] = decision.record()
+    return labels | ({"warnings": list(card.warnings)} if card.warnings else {})
+
+
+def _trust_notes(card: ModelCard, decision: Decision, point: OperatingPoint | None) -> list[str]:
     """What whoever uses the file has to know of its answers."""
     notes = list(card.warnings)
     if not card.temperature_fitted_on:
-        abstains = f", so the threshold of {threshold:g} is a guess" if threshold else ""
+        guessed = decision.confidence and not point  # one that evaluate chose fits the probabilities as they are
+        abstains = f", so the threshold of {decision.confidence:g} is a guess" if guessed else ""
         notes.append(f"the probabilities are not calibrated{abstains}; too few real validation photos")
+    if point and decision.sentences():
+        views = f"; each photo is asked from {point.tta} views" if point.tta > 1 else ""
+        notes.append(f"as evaluate chose: {', '.join(decision.sentences())}{views}")
     return notes
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from weldgen.classifier.model_file import ModelCard
+from weldgen.classifier.operating_point import OperatingPoint
+from weldgen.decision import CONFIDENCE_KEY, OPERATING_KEY, read_decision, read_operating
 from weldgen.errors import DataError
 from weldgen.inference import read_metadata
 
@@ -18,21 +20,30 @@ class ExportedCard:
 
     Attributes:
         classes: Names, in the order of the outputs.
-        threshold: Predictions with a lower probability abstain; 0: never.
         seen: Ids of the real photos of training and validation, by split.
+        operating: How it decides; None where the most probable class wins and nothing abstains.
     """
 
     classes: tuple[str, ...]
-    threshold: float
     seen: Mapping[str, Sequence[str]]
+    operating: OperatingPoint | None
 
 
-def metadata_of(card: ModelCard, threshold: float, precision: str) -> dict[str, str]:
-    """Names and texts that travel inside the exported file."""
+def metadata_of(card: ModelCard, threshold: float, precision: str, point: OperatingPoint | None) -> dict[str, str]:
+    """Names and texts that travel inside the exported file.
+
+    Args:
+        card: The model's.
+        threshold: Predictions with a lower probability abstain; 0: as the operating point says.
+        precision: Of the weights.
+        point: The operating point that evaluation chose.
+    """
+    operating = {OPERATING_KEY: json.dumps(point.record())} if point else {}
     return {
         "classes": json.dumps(card.classes),
         "frame": json.dumps(card.frame),
-        "threshold": str(threshold),
+        CONFIDENCE_KEY: str(threshold or (point.decision.confidence if point else 0.0)),
+        **operating,
         "temperature": str(card.temperature),
         "temperature_fitted_on": str(card.temperature_fitted_on),
         "backbone": card.backbone,
@@ -54,6 +65,10 @@ def read_exported(model: Path) -> ExportedCard:
     metadata = read_metadata(model)
     if "classes" not in metadata:
         raise DataError(f"{model} was not exported by weldgen: it names no classes", "weldgen export")
-    return ExportedCard(
-        tuple(json.loads(metadata["classes"])), float(metadata["threshold"]), json.loads(metadata["seen"])
-    )
+    decision, record = read_decision(metadata), read_operating(metadata)
+    point = None
+    if record:
+        point = replace(OperatingPoint.from_record(record), decision=decision)
+    elif decision.confidence:
+        point = OperatingPoint(decision)
+    return ExportedCard(tuple(json.loads(metadata["classes"])), json.loads(metadata["seen"]), point)

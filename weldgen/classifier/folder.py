@@ -5,6 +5,7 @@ from __future__ import annotations
 from weldgen.classifier.keeper import BEST, HISTORY, LAST
 from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.model_file import CARD_NAME, WEIGHTS_NAME
+from weldgen.classifier.operating_point import OPERATING_NAME
 from weldgen.receipts import FAILURES_NAME, RECEIPT_NAME
 from weldgen.runfolder import RUN_NAME, Contents
 
@@ -14,7 +15,7 @@ MODEL = Contents(
     "model",
     (
         RUN_NAME, RECEIPT_NAME, BEST, LAST, HISTORY, CARD_NAME, WEIGHTS_NAME, FAILURES_NAME, TENSORBOARD, WANDB, MLFLOW,
-        OWN_RECORD, OWN_WEIGHTS, "report.html",
+        OWN_RECORD, OWN_WEIGHTS, OPERATING_NAME, "report.html",
     ),
     (LAST,),
 )  # fmt: skip

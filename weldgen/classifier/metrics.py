@@ -16,6 +16,8 @@ Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _Z95 = 1.959963984540054
+# At which a share is claimed.
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,42 @@ def wilson_interval(count: int, n: int, z: float = _Z95) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def proven_share(count: int, n: int, level: float = CONFIDENCE) -> float:
+    """What a count out of n claims at least: the exact one-sided bound of Clopper and Pearson (1934); 0 where n is 0.
+
+    Exact: the true share lies below it in at most 5 % of all cases, which Wilson's interval has on average only.
+
+    >>> round(proven_share(299, 299), 4)
+    0.99
+    """
+    from scipy.stats import beta
+
+    return float(beta.ppf(1 - level, count, n - count + 1)) if count else 0.0
+
+
+def photos_needed(share: float, level: float = CONFIDENCE) -> int | None:
+    """Photos without an error that claim a share of at least `share`; None for 1, which no number of photos claims.
+
+    >>> photos_needed(0.99)
+    299
+    """
+    if share >= 1:
+        return None
+    # n photos without an error claim (1 - level) ** (1 / n)
+    return max(1, math.ceil(math.log(1 - level) / math.log(share) - 1e-9)) if share > 0 else 1
+
+
+def balanced_interval(matrix: Counts) -> tuple[float, float]:
+    """95 % interval of the balanced accuracy, from the Wilson interval of each class (Zou and Donner 2008, MOVER)."""
+    rows = [(int(matrix[k, k]), int(matrix[k].sum())) for k in range(len(matrix)) if matrix[k].sum()]
+    if not rows:
+        return 0.0, 1.0
+    shares = np.array([count / n for count, n in rows])
+    ends = np.array([wilson_interval(count, n) for count, n in rows])
+    below, above = (float(np.sqrt(((ends[:, side] - shares) ** 2).sum())) / len(rows) for side in (0, 1))
+    return max(0.0, float(shares.mean()) - below), min(1.0, float(shares.mean()) + above)
 
 
 def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: int) -> Counts:
@@ -125,6 +163,25 @@ def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
         "confusion_normalised": normalised(matrix).round(6).tolist(),
         "labels": list(labels),
         **_good_against_bad(matrix, labels),
+    }
+
+
+def votes(truth: Sequence[int], voted: Sequence[int], alone: Sequence[int], views: int) -> dict[str, Any]:
+    """What `metrics.json` says of averaging over views, against the photos as they are.
+
+    Args:
+        truth: True classes of the N photos.
+        voted: Answers of all views together.
+        alone: Answers without the other views.
+        views: Their number.
+    """
+    right, before = (np.asarray(answers) == np.asarray(truth) for answers in (voted, alone))
+    return {
+        "views": views,
+        "without": Share(int(before.sum()), len(before)).record(),
+        "with": Share(int(right.sum()), len(right)).record(),
+        "put_right": int((right & ~before).sum()),
+        "put_wrong": int((before & ~right).sum()),
     }
 
 

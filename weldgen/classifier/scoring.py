@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.classifier.exported import read_exported
+from weldgen.classifier.operating_point import OperatingPoint, load_point
 from weldgen.inference import Network
 from weldgen.runtime import resolve_device
 
@@ -27,11 +28,13 @@ class Scorer:
         classes: Names, in the order of the probabilities.
         seen: Ids of the real photos of training and validation, by split.
         probabilities: One (H, W, 3) uint8 RGB photo -> (K,) float32.
+        operating: How it decides; None where the most probable class wins and nothing abstains.
     """
 
     classes: tuple[str, ...]
     seen: Mapping[str, Sequence[str]]
     probabilities: Callable[[RGB], Probabilities]
+    operating: OperatingPoint | None = None
 
 
 def open_scorer(model: Path, device: str, jobs: int) -> Scorer:
@@ -55,7 +58,7 @@ def _exported(model: Path, device: str, jobs: int) -> Scorer:
         found: Probabilities = network(image[None])[0][0]
         return found
 
-    return Scorer(card.classes, card.seen, probabilities)
+    return Scorer(card.classes, card.seen, probabilities, card.operating)
 
 
 def _trained(model: Path, device: str) -> Scorer:
@@ -72,4 +75,4 @@ def _trained(model: Path, device: str) -> Scorer:
         found: Probabilities = (network(framed) / card.temperature).softmax(dim=1)[0].float().cpu().numpy()
         return found
 
-    return Scorer(card.classes, card.seen, probabilities)
+    return Scorer(card.classes, card.seen, probabilities, load_point(model if model.is_dir() else model.parent))

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from weldgen import __version__
-from weldgen.errors import ConfigError, WeldgenError
+from weldgen.errors import ConfigError, TargetError, WeldgenError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_PARTIAL = 1, 2, 3
 _OVERRIDE = re.compile(r"^[+~]?[A-Za-z_][\w.\-]*=")
@@ -150,6 +150,8 @@ def run_configured(
     if not common.quiet:
         for line in describe(summary):
             typer.echo(line)
+    if summary.unmet:
+        raise TargetError(summary.unmet)
     return EXIT_PARTIAL if summary.failures else 0
 
 

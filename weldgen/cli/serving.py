@@ -13,6 +13,9 @@ from weldgen.errors import ConfigError
 
 Model = Annotated[Path, typer.Argument(help="An exported .onnx file.")]
 EXPORTED = Path("models/export/classifier.onnx")
+Tta = Annotated[
+    int, typer.Option(help="Views of each photo that vote, 1 to 10; 0: as the threshold was chosen with.")
+]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
 
 
@@ -23,10 +26,11 @@ def predict(
     paths: Annotated[list[Path], typer.Argument(help="Photos or folders.")],
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the lines to this file.")] = None,
     ray: Annotated[str | None, typer.Option(help="Work on a Ray cluster: its address, or `local`.")] = None,
+    tta: Tta = 0,
 ) -> int:
     """Classify photos with an exported model.
 
-    Prints one JSON object a line: file, label, score, probabilities, abstained.
+    Prints one JSON object a line: file, label, score, probabilities, abstained; decided_by where a threshold decides.
     """
     from weldgen.runtime import write_atomic
     from weldgen.serving.many import predict_on_ray
@@ -34,9 +38,10 @@ def predict(
 
     device = common.device or "auto"
     if ray is None:
-        records = predict_paths(model, paths, device=device)
+        records = predict_paths(model, paths, device=device, tta=tta)
     else:
-        records = predict_on_ray(model, paths, address=None if ray == "local" else ray, device=device)
+        address = None if ray == "local" else ray
+        records = predict_on_ray(model, paths, address=address, device=device, tta=tta)
     lines, failed = [], 0
     for record in records:
         failed += "error" in record
@@ -85,11 +90,11 @@ def bench(
 
 
 @command(app)
-def serve(common: Common, model: Model = EXPORTED, host: Host = "127.0.0.1", port: int = 8000) -> int:
+def serve(common: Common, model: Model = EXPORTED, host: Host = "127.0.0.1", port: int = 8000, tta: Tta = 0) -> int:
     """Answer requests over HTTP: photos in, classes out."""
     from weldgen.serving.api import serve as listen
 
-    listen(model, host, port, device=common.device or "auto")
+    listen(model, host, port, device=common.device or "auto", tta=tta)
     return 0
 
 

@@ -107,7 +107,7 @@ def synth(
     words: Words = None,
     n: Annotated[int | None, typer.Option("--n", help="Number of images.")] = None,
     out: Out = None,
-    generator: Annotated[str | None, typer.Option(help="auto, sdxl or render.")] = None,
+    generator: Annotated[str | None, typer.Option(help="auto, sdxl, tiny or render.")] = None,
     annotations: Annotated[str | None, typer.Option(help="Of the defects: masks, yolo or coco.")] = None,
     shard: Annotated[str | None, typer.Option(help="i/N: only the i-th of N parts, for one of N machines.")] = None,
     join: Annotated[list[Path] | None, typer.Option(help="Take over another machine's part; may be repeated.")] = None,
@@ -164,20 +164,22 @@ def evaluate(
     words: Words = None,
     data: Annotated[Path | None, typer.Option(help="Dataset to measure on.")] = None,
     split: Annotated[str | None, typer.Option(help="train, val or test.")] = None,
+    tta: Annotated[int | None, typer.Option(help="Views of each photo that vote, 1 to 10.")] = None,
+    targets: Annotated[Path | None, typer.Option(help="YAML file of what has to be reached; else it exits 1.")] = None,
     out: Out = None,
 ) -> int:
     """Measure a model on real photos.
 
-    weldgen evaluate [MODEL=models/classifier] [--data DATASET] [--split test] [--out models/evaluation]
+    weldgen evaluate [MODEL=models/classifier] [--data DATASET] [--split test] [--tta N] [--targets FILE]
+    [--out models/evaluation]
     """
     from weldgen.project import training_data
 
     paths, overrides = sort_words(words, ["model"])
     model = paths.get("model", Path("models/classifier"))
     dataset = data or training_data(model)
-    return run_configured(
-        "evaluate", common, {"model": model, "dataset": dataset}, overrides, out=out, flags={"split": split}
-    )
+    flags = {"split": split, "tta": tta, "targets": str(targets) if targets else None}
+    return run_configured("evaluate", common, {"model": model, "dataset": dataset}, overrides, out=out, flags=flags)
 
 
 @command(app)

@@ -83,6 +83,11 @@ def picture_file(path: Path, caption: str = "") -> Picture:
     return Picture(_data_uri("image/png", path.read_bytes()), caption, "small")
 
 
+def full_sentences(texts: Sequence[str]) -> list[str]:
+    """Notes of a summary as sentences of a page; empty ones are left out."""
+    return [f"{text[0].upper()}{text[1:]}." for text in texts if text]
+
+
 def write_page(path: Path, title: str, subtitle: str, sections: Sequence[Section]) -> Path:
     """Write the page whole or not at all; returns its path."""
     page = jinja2.Environment(autoescape=True).from_string(_TEMPLATE)

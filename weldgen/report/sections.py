@@ -16,7 +16,8 @@ from weldgen.data.dataset import Sample, read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.data.scarce import synthetic_validation_warning
 from weldgen.receipts import FAILURES_NAME, receipt_folder
-from weldgen.report.page import Picture, Section, Table, figure, picture, picture_file
+from weldgen.report.evaluation import measured_section
+from weldgen.report.page import Picture, Section, Table, figure, full_sentences, picture
 from weldgen.report.searches import pretrain_section, tune_section
 from weldgen.report.sheets import strip
 from weldgen.report.synth import synth_pictures
@@ -26,11 +27,6 @@ Receipt = Mapping[str, Any]
 
 _STRIPS = 8
 _OUTLINE = (224, 90, 20)
-_SEEN = {
-    "test": "which training never saw",
-    "val": "which chose the best epoch, so the figures flatter",
-    "train": "which the model was trained on, so the figures say nothing about new photos",
-}
 
 
 def clean_section(out: Path, receipt: Receipt) -> Section:
@@ -70,7 +66,7 @@ def mix_section(out: Path, receipt: Receipt) -> Section:
     return Section(
         "Dataset",
         [f"{held} real photos only; no synthetic image was made from one of them."],
-        _warnings([warning]) + _failed(out, receipt),
+        full_sentences([warning]) + _failed(out, receipt),
         [Table(("Split", "Class", "Real", "Synthetic"), rows)],
     )
 
@@ -96,50 +92,20 @@ def train_section(out: Path, receipt: Receipt) -> Section:
         chart = curves_figure(history, details["best_epoch"], judges)
         curves = [figure(chart, f"Loss and balanced accuracy on {judges}")]
     head = ("Class", "Real photos", "Synthetic images", "Real photos for validation", "Synthetic ones")
-    warnings = _warnings(details["warnings"]) + _failed(out, receipt)
+    warnings = full_sentences(details["warnings"]) + _failed(out, receipt)
     return Section("Training", text, warnings, [Table(head, rows)], curves)
 
 
 def evaluate_section(out: Path, receipt: Receipt) -> Section:
     """What was measured on real photos, with intervals."""
-    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    if not metrics["n"]:
-        return Section("Evaluation", warnings=_warnings(receipt["notes"]) + _failed(out, receipt))
-    balanced = metrics["balanced_accuracy"]
-    found = "" if balanced is None else f"Balanced accuracy {balanced:.1%}. "
-    text = [
-        f"{metrics['n']} real photos, {_SEEN[metrics['split']]}. {found}"
-        "Every share stands with its count and 95 % Wilson interval; with few photos the interval is wide."
-    ]
-    absent = [label for label, values in metrics["classes"].items() if not values["support"]]
-    warnings = [f"There is no real photo of {', '.join(absent)}: nothing is known about it."] if absent else []
-    shares = [("Accuracy", metrics["accuracy"])]
-    if metrics["good_class"]:
-        shares += [
-            (f"False alarms ({metrics['good_class']} called something else)", metrics["false_alarm_rate"]),
-            (f"Misses (bad called {metrics['good_class']})", metrics["miss_rate"]),
-        ]
-    overall = Table(("On real photos", "Share", "Count", "95 % interval"), [(name, *_share(s)) for name, s in shares])
-    rows = [
-        (
-            label,
-            values["support"],
-            _percent(values["precision"]["value"]),
-            *_share(values["recall"]),
-            f"{values['f1']:.2f}",
-        )
-        for label, values in metrics["classes"].items()
-    ]
-    head = ("Class", "Photos", "Precision", "Recall", "Count", "95 % interval", "F1")
-    matrix = picture_file(out / "confusion.png", "Confusion matrix (photos)")
-    return Section("Evaluation", text, warnings + _failed(out, receipt), [overall, Table(head, rows)], [matrix])
+    return measured_section(out, receipt, _failed(out, receipt))
 
 
 def export_section(out: Path, receipt: Receipt) -> Section:
     """The file that ships, and how close it is to the trained model."""
     size_mb = out.stat().st_size / 1e6 if out.is_file() else 0
     rows = [(k.replace("_", " "), json.dumps(value)) for k, value in receipt["details"].items() if k != "warnings"]
-    warnings = _warnings(receipt["details"]["warnings"])
+    warnings = full_sentences(receipt["details"]["warnings"])
     checked = Table(("Checked", "Value"), rows)
     return Section("Exported model", [f"{out.name}, {size_mb:.1f} MB."], warnings, [checked])
 
@@ -164,15 +130,6 @@ def curves_figure(history: Sequence[Mapping[str, Any]], best_epoch: int, judges:
     return plot
 
 
-def _share(share: Mapping[str, Any]) -> tuple[str, str, str]:
-    interval = f"{share['low']:.0%} to {share['high']:.0%}" if share["n"] else ""
-    return _percent(share["value"]), f"{share['count']} of {share['n']}", interval
-
-
-def _percent(value: float | None) -> str:
-    return "none" if value is None else f"{value:.1%}"
-
-
 def _clean_strip(source: Path, out: Path, record: Mapping[str, Any]) -> Picture:
     before = read_rgb(source / record["source"])
     after = read_rgb(out / record["file_name"])
@@ -185,11 +142,6 @@ def _clean_strip(source: Path, out: Path, record: Mapping[str, Any]) -> Picture:
     left = f"; {record['residual']} left" if record["residual"] else ""
     caption = f"{record['file_name']}: {len(record['regions'])} found{left}; filled by {record['inpainter']}"
     return picture(strip([before, np.asarray(found), after]), caption)
-
-
-def _warnings(sentences: Sequence[str]) -> list[str]:
-    """Sentences of a summary as those of a page."""
-    return [f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences if sentence]
 
 
 def _failed(out: Path, receipt: Receipt) -> list[str]:

@@ -28,14 +28,16 @@ _ROUTES = ("/", "/health", "/model", "/predict", "/metrics")
 # Headers and boundaries of a multipart body, for each file.
 _OVERHEAD_BYTES = 4096
 # Metadata that /model shows by itself, and the long list of all training photos, of no use to a caller.
-_UNSHOWN_METADATA = ("classes", "threshold", "licences", "warnings", "seen")
+_UNSHOWN_METADATA = ("classes", "threshold", "operating", "licences", "warnings", "seen")
 
 _Scope = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Scope]]
 _Send = Callable[[_Scope], Awaitable[None]]
 
 
-def create_app(model: Path, *, device: str = "auto", max_upload_mb: int = 20, max_batch: int = 32) -> "FastAPI":
+def create_app(
+    model: Path, *, device: str = "auto", max_upload_mb: int = 20, max_batch: int = 32, tta: int = 0
+) -> "FastAPI":
     """Make the service; any ASGI server can run it.
 
     Args:
@@ -43,10 +45,11 @@ def create_app(model: Path, *, device: str = "auto", max_upload_mb: int = 20, ma
         device: `auto`, `cpu` or `cuda`.
         max_upload_mb: Largest photo that is accepted.
         max_batch: Most photos that one request may hold.
+        tta: Views of each photo, 1 to 10; 0: as the model says.
 
     Raises:
         BackendError: A library of the extra `serve`, the file or its runtime is missing.
-        ConfigError: A limit is not positive.
+        ConfigError: A limit is not positive, or a wrong number of views.
         DataError: The file was not exported by weldgen.
     """
     require("serve", ("fastapi", "uvicorn", "python_multipart", "prometheus_client"))
@@ -56,7 +59,7 @@ def create_app(model: Path, *, device: str = "auto", max_upload_mb: int = 20, ma
     from fastapi.responses import HTMLResponse, JSONResponse
     from prometheus_client import CONTENT_TYPE_LATEST
 
-    classifier = SharedClassifier(model, device)
+    classifier = SharedClassifier(model, device, tta)
     metrics = _Metrics(classifier.inference.classes)
     # Each worker holds one request's decoded photos; further requests wait as files.
     workers = ThreadPoolExecutor(max(2, cpu_count()), thread_name_prefix="predict")
@@ -81,7 +84,7 @@ def create_app(model: Path, *, device: str = "auto", max_upload_mb: int = 20, ma
     described = _describe(classifier)
     app.add_api_route("/", lambda: HTMLResponse(page), include_in_schema=False)
     app.add_api_route("/health", lambda: {"status": "ok", "model": model.name}, summary="Whether it is up")
-    app.add_api_route("/model", lambda: described, summary="Classes, threshold, licences")
+    app.add_api_route("/model", lambda: described, summary="Classes, how it decides, licences")
     app.add_api_route("/predict", predict, methods=["POST"], summary="Classify photos", openapi_extra=_BODY)
     app.add_api_route(
         "/metrics", lambda: Response(metrics.text(), media_type=CONTENT_TYPE_LATEST), summary="For Prometheus"
@@ -89,7 +92,7 @@ def create_app(model: Path, *, device: str = "auto", max_upload_mb: int = 20, ma
     return app
 
 
-def serve(
+def serve(  # noqa: PLR0913 - what the command line asks for, by name
     model: Path,
     host: str = "127.0.0.1",
     port: int = 8000,
@@ -97,6 +100,7 @@ def serve(
     device: str = "auto",
     max_upload_mb: int = 20,
     max_batch: int = 32,
+    tta: int = 0,
 ) -> None:
     """Run the service until it is interrupted; see `create_app`.
 
@@ -105,7 +109,8 @@ def serve(
         ConfigError: A limit is not positive.
         DataError: The file was not exported by weldgen.
     """
-    listen(create_app(model, device=device, max_upload_mb=max_upload_mb, max_batch=max_batch), host, port)
+    app = create_app(model, device=device, max_upload_mb=max_upload_mb, max_batch=max_batch, tta=tta)
+    listen(app, host, port)
 
 
 # --- uploads -------------------------------------------------------------------------------------------------------
@@ -179,6 +184,9 @@ def _describe(classifier: SharedClassifier) -> dict[str, Any]:
         "file": classifier.model.name,
         "classes": classifier.inference.classes,
         "threshold": classifier.inference.threshold,
+        "decision": classifier.inference.decision.record(),
+        "decides": classifier.inference.decision.sentences(),
+        "views": classifier.inference.tta,
         "licences": json.loads(metadata.get("licences", "{}")),
         "warnings": classifier.inference.warnings,
         "metadata": {key: text for key, text in metadata.items() if key not in _UNSHOWN_METADATA},
@@ -199,7 +207,7 @@ class _Metrics:
         self._requests = Counter("weldgen_requests", "HTTP requests", ["route", "status"], registry=registry)
         self._seconds = Histogram("weldgen_request_seconds", "Time of HTTP requests", ["route"], registry=registry)
         self._predictions = Counter("weldgen_predictions", "Photos by predicted class", ["label"], registry=registry)
-        self._abstentions = Counter("weldgen_abstentions", "Photos below the threshold", registry=registry)
+        self._abstentions = Counter("weldgen_abstentions", "Photos that a person should look at", registry=registry)
         self._unreadable = Counter("weldgen_unreadable_photos", "Photos that cannot be read", registry=registry)
         for name in classes:  # so that they are there, as 0, from the start
             self._predictions.labels(name)

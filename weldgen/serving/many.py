@@ -15,7 +15,7 @@ _BATCH_FILES = 32
 
 
 def predict_on_ray(
-    model: Path, paths: Sequence[Path], *, address: str | None = None, device: str = "auto"
+    model: Path, paths: Sequence[Path], *, address: str | None = None, device: str = "auto", tta: int = 0
 ) -> Iterator[dict[str, Any]]:
     """`predict_paths` on a Ray cluster; model and photos must lie on storage that all machines see.
 
@@ -24,6 +24,7 @@ def predict_on_ray(
         paths: Photos or folders.
         address: Of a running cluster, e.g. `ray://head:10001` or `auto`; None starts workers on this machine.
         device: `auto`, `cpu` or `cuda`, of each worker.
+        tta: Views of each photo, 1 to 10; 0: as the model says.
 
     Yields:
         The records of `predict_paths`, in the order of the files.
@@ -33,14 +34,14 @@ def predict_on_ray(
         DataError: There is no such path, or a folder holds no photo.
     """
     files = [file.resolve() for path in paths for file in find_photos(path)]
-    WeldClassifierInference(model, device)  # a wrong model is refused here, not once on every machine
+    WeldClassifierInference(model, device, tta=tta)  # a wrong model is refused here, not once on every machine
     ray = _connect(address)
     try:
         rows = ray.data.from_items([{"index": index, "file": str(file)} for index, file in enumerate(files)])
         cores = int(ray.cluster_resources().get("CPU", 1))
         answered = rows.map_batches(
             _Worker,
-            fn_constructor_args=(str(model.resolve()), device),
+            fn_constructor_args=(str(model.resolve()), device, tta),
             batch_size=_BATCH_FILES,
             concurrency=(1, max(1, cores)),
             num_cpus=1,
@@ -52,8 +53,8 @@ def predict_on_ray(
 
 
 class _Worker:
-    def __init__(self, model: str, device: str) -> None:
-        self._classifier = WeldClassifierInference(model, device, threads=1)
+    def __init__(self, model: str, device: str, tta: int) -> None:
+        self._classifier = WeldClassifierInference(model, device, threads=1, tta=tta)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         files = [Path(file) for file in batch["file"]]

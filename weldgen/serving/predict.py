@@ -16,23 +16,26 @@ from weldgen.serving.predictor import WeldClassifierInference
 _CHUNK_PHOTOS = 8
 
 
-def predict_paths(model: Path, paths: Sequence[Path], *, device: str = "auto") -> Iterator[dict[str, Any]]:
+def predict_paths(
+    model: Path, paths: Sequence[Path], *, device: str = "auto", tta: int = 0
+) -> Iterator[dict[str, Any]]:
     """Classify photos, and all photos below folders, in order.
 
     Args:
         model: An exported file.
         paths: Photos or folders.
         device: `auto`, `cpu` or `cuda`.
+        tta: Views of each photo, 1 to 10; 0: as the model says.
 
     Yields:
-        `{"file", "label", "score", "probabilities", "abstained"}`, or `{"file", "error"}` for a file that cannot be
-        read.
+        `{"file", "label", "score", "probabilities", "abstained"}`, with `decided_by` where a threshold
+        decides, or `{"file", "error"}` for a file that cannot be read.
 
     Raises:
         BackendError: The model or its runtime is missing.
         DataError: There is no such path, or a folder holds no photo.
     """
-    classifier = WeldClassifierInference(model, device)
+    classifier = WeldClassifierInference(model, device, tta=tta)
     yield from predict_files(classifier, [file for path in paths for file in find_photos(path)])
 
 
@@ -83,4 +86,5 @@ def classified(file: str, found: dict[str, Any]) -> dict[str, Any]:
         "score": found["confidence"],
         "probabilities": found["probabilities"],
         "abstained": found["abstained"],
+        **({"decided_by": found["decided_by"]} if "decided_by" in found else {}),
     }

@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.data.images import RGB, read_rgb
-from weldgen.errors import DataError
+from weldgen.decision import read_decision, read_operating
+from weldgen.errors import ConfigError, DataError
 from weldgen.inference import Network, read_metadata
 from weldgen.runtime import log
+from weldgen.tta import MAX_VIEWS, ask_views, vote
 
 # Photos that go through the network together, as far as they have one size.
 _BATCH_PHOTOS = 8
@@ -28,25 +30,32 @@ class WeldClassifierInference:
         model: The `.onnx` file (or OpenVINO's `.xml`) that `weldgen export` wrote.
         device: `cpu`, `cuda`, or `auto` for a GPU where ONNX Runtime can use one.
         threads: CPU threads, 0 for all cores.
+        tta: Views of each photo whose probabilities are averaged, 1 to 10; 0: as many as the model's threshold was
+            chosen with, else 1.
 
     Attributes:
         classes: Names, in the order of the probabilities.
         threshold: Predictions with a lower probability abstain; 0: never.
+        decision: How it decides.
+        tta: Views of each photo.
         warnings: What must be known before its answers are trusted; logged once when it is opened.
         metadata: Everything that the file says about itself.
 
     Raises:
         BackendError: The file or its runtime is missing.
+        ConfigError: A wrong number of views.
         DataError: The file was not exported by weldgen.
     """
 
-    def __init__(self, model: Path | str, device: str = "cpu", threads: int = 0) -> None:
+    def __init__(self, model: Path | str, device: str = "cpu", threads: int = 0, tta: int = 0) -> None:
         path = Path(model)
         self.metadata = read_metadata(path)
         if "classes" not in self.metadata:
             raise DataError(f"{path} was not exported by weldgen: it names no classes", "weldgen export")
         self.classes: tuple[str, ...] = tuple(json.loads(self.metadata["classes"]))
-        self.threshold = float(self.metadata["threshold"])
+        self.decision = read_decision(self.metadata)
+        self.threshold = self.decision.confidence
+        self.tta = self._views(tta)
         self.warnings: tuple[str, ...] = tuple(json.loads(self.metadata.get("warnings", "[]")))
         for warning in self.warnings:
             log.warning("%s: %s", path.name, warning)
@@ -60,8 +69,9 @@ class WeldClassifierInference:
             photo: Its path, or (H, W, 3) uint8 RGB.
 
         Returns:
-            `class`, `confidence` (probability of that class), `probabilities` by class, and `abstained` (whether the
-            confidence is below the model's threshold).
+            `class`, `confidence` (probability of that class), `probabilities` by class, and `abstained` (whether a
+            person should look: the confidence is below the model's threshold, or the probability in its band). Where a
+            threshold for one class decides, `decided_by` names both.
 
         Raises:
             DataError: The photo cannot be read.
@@ -73,18 +83,36 @@ class WeldClassifierInference:
         images = [photo if isinstance(photo, np.ndarray) else read_rgb(Path(photo)) for photo in photos]
         for image in images:
             _check(image)
+        if self.tta > 1:
+            return [self._record(vote(ask_views(self._ask, image, self.tta))) for image in images]
         # Only neighbours of one size share a batch; the others go one by one, with the same result.
         runs = [list(run) for _, run in groupby(images, key=lambda image: image.shape)]
         rows = [row for run in runs for batch in _batches(run) for row in self._network(np.stack(batch))[0]]
         return [self._record(row) for row in rows]
 
+    def _ask(self, image: RGB) -> npt.NDArray[np.float32]:
+        found: npt.NDArray[np.float32] = self._network(image[None])[0][0]
+        return found
+
+    def _views(self, asked: int) -> int:
+        """Number of views of each photo: as asked for, or as the threshold was chosen with."""
+        if not 0 <= asked <= MAX_VIEWS:
+            raise ConfigError(f"tta={asked}: 1 to {MAX_VIEWS} views are accepted")
+        point = read_operating(self.metadata)
+        chosen = int(point.get("tta", 1))
+        if asked and point and asked != chosen:
+            log.warning("its threshold was chosen with tta=%d: with %d the probabilities are others", chosen, asked)
+        return asked or chosen
+
     def _record(self, probabilities: npt.NDArray[np.float32]) -> dict[str, Any]:
-        best = int(probabilities.argmax())
+        best, abstained = self.decision(probabilities, self.classes)
+        by = {"class": self.decision.positive, "threshold": self.decision.threshold}
         return {
             "class": self.classes[best],
             "confidence": float(probabilities[best]),
             "probabilities": {name: float(value) for name, value in zip(self.classes, probabilities, strict=True)},
-            "abstained": float(probabilities[best]) < self.threshold,
+            "abstained": abstained,
+            **({"decided_by": by} if self.decision.positive else {}),
         }
 
 

@@ -29,6 +29,7 @@ class SharedClassifier:
     Args:
         model: The exported `.onnx` file, or OpenVINO's `.xml`.
         device: `auto`, `cpu` or `cuda`.
+        tta: Views of each photo, 1 to 10; 0: as the model says.
 
     Attributes:
         model: The exported file.
@@ -39,9 +40,9 @@ class SharedClassifier:
         DataError: The file was not exported by weldgen.
     """
 
-    def __init__(self, model: Path, device: str = "auto") -> None:
+    def __init__(self, model: Path, device: str = "auto", tta: int = 0) -> None:
         self.model = model
-        self.inference = WeldClassifierInference(model, device)
+        self.inference = WeldClassifierInference(model, device, tta=tta)
         self._lock = threading.Lock()
 
     def classify(self, photos: Iterable[tuple[str, Callable[[], RGB]]]) -> list[dict[str, Any]]:
@@ -51,8 +52,8 @@ class SharedClassifier:
             photos: What each photo is called, and what decodes it.
 
         Returns:
-            `{"file", "label", "score", "probabilities", "abstained"}` a photo, or `{"file", "error"}` for one that
-            cannot be read.
+            A record a photo, as `predict_paths` gives them: the answer, or `{"file", "error"}` for one that cannot be
+            read.
         """
         records: list[dict[str, Any]] = []
         waiting: list[tuple[dict[str, Any], RGB]] = []

@@ -104,7 +104,8 @@ def launch(
 
 def _heading(classifier: SharedClassifier) -> str:
     inference = classifier.inference
-    abstains = f"It abstains below {inference.threshold:g}." if inference.threshold > 0 else "It never abstains."
+    decides = f"Its rule: {', '.join(inference.decision.sentences())}." if inference.decision.sentences() else ""
+    abstains = decides or "It never abstains."
     known = f"# Classify photos\n`{classifier.model.name}` knows {', '.join(inference.classes)}. {abstains}"
     return "\n\n".join([known, *(f"**Warning:** {warning}." for warning in inference.warnings)])
 
@@ -127,10 +128,9 @@ def _show_one(classifier: SharedClassifier, file: str | None) -> tuple[RGB | Non
 
 def _sentence(record: dict[str, Any], threshold: float) -> str:
     if record["abstained"]:
-        return (
-            f"### Not sure\nMost likely {record['label']}, but {record['score']:.3f} is below the threshold of "
-            f"{threshold:g}. Please look yourself."
-        )
+        below = record["score"] < threshold
+        why = f"{record['score']:.3f} is below the threshold of {threshold:g}" if below else "it is near the threshold"
+        return f"### Not sure\nMost likely {record['label']}, but {why}. Please look yourself."
     return f"### {record['label']}\nProbability {record['score']:.3f}"
 
 
@@ -147,7 +147,7 @@ def _counts(records: Sequence[dict[str, Any]], others: int) -> str:
     parts = [f"{labels.count(name)} {name}" for name in sorted(set(labels))]
     unsure = sum(bool(record.get("abstained")) for record in records)
     failed = sum("error" in record for record in records)
-    parts += [f"{unsure} below the threshold"] if unsure else []
+    parts += [f"{unsure} not sure"] if unsure else []
     parts += [f"{failed} cannot be read"] if failed else []
     parts += [f"{others} other files left out"] if others else []
     return f"{len(records)} photos: {', '.join(parts)}" if records or others else ""
