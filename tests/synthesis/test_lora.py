@@ -17,14 +17,15 @@ from weldgen.data.images import write_rgb
 from weldgen.errors import BackendError, ConfigError, OutputError
 from weldgen.pipeline import load_pipeline, plan
 from weldgen.runfolder import RunFolder
+from weldgen.synthesis.diffusion.generator import DiffusionGenerator
+from weldgen.synthesis.diffusion.pipeline import load_pipeline as load_generator
 from weldgen.synthesis.lora.folder import LORA
 from weldgen.synthesis.lora.loop import Training
 from weldgen.synthesis.lora.settings import LoraConfig
 from weldgen.synthesis.lora.train import lora
 from weldgen.synthesis.recipes import RECIPES
 from weldgen.synthesis.requests import Request
-from weldgen.synthesis.sdxl import SdxlConfig, SdxlGenerator
-from weldgen.synthesis.sdxl import load_pipeline as load_generator
+from weldgen.synthesis.sdxl import SdxlConfig, licences_of
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
 Settings = Callable[..., LoraConfig]
@@ -108,16 +109,22 @@ def test_alpha_survives_and_the_generator_takes_the_lora(
         metadata = json.loads(stored.metadata()["lora_adapter_metadata"])
     assert (metadata["unet.r"], metadata["unet.lora_alpha"]) == (4, 16)
 
-    pipe = load_generator(SdxlConfig(**tiny_sdxl, lora=str(out)), "cpu")
+    pipe = load_generator(SdxlConfig(**tiny_sdxl), "cpu")
+    untouched = _unet_output(pipe.unet)
+    pipe.load_lora_weights(str(out), adapter_name="weld")
     layer = next(module for module in pipe.unet.modules() if hasattr(module, "lora_A"))
     assert layer.scaling["weld"] == 4.0  # alpha / rank; without the metadata it would be 1
-    adapted = _unet_output(pipe.unet)
+    pipe.unet.eval()  # a live LoRA comes with its dropout switched on
+    live = _unet_output(pipe.unet)
+    pipe.set_adapters("weld", 0.5)
+    half = _unet_output(pipe.unet)
     pipe.unload_lora_weights()
-    plain = _unet_output(pipe.unet)
-    untouched = _unet_output(load_generator(SdxlConfig(**tiny_sdxl), "cpu").unet)
-    assert (adapted - plain).abs().max() > 1e-3
-    assert torch.equal(plain, untouched)
-    assert "unknown" in SdxlConfig(**tiny_sdxl, lora=str(out)).licences[str(out)]  # that of the folder it was made from
+    assert torch.equal(_unet_output(pipe.unet), untouched)
+    assert (live - untouched).abs().max() > 1e-3
+    for scale, expected in ((1.0, live), (0.5, half), (0.0, untouched)):  # fused into the weights, q, k and v joined
+        model = SdxlConfig(**tiny_sdxl, lora=str(out), lora_scale=scale)
+        assert torch.allclose(_unet_output(load_generator(model, "cpu").unet), expected, atol=1e-5)
+    assert "unknown" in licences_of(model)[str(out)]  # that of the folder it was made from
 
 
 def _unet_output(unet: Any) -> torch.Tensor:
@@ -181,7 +188,7 @@ def test_a_lora_of_one_colour_moves_the_images_towards_it(
         generator = SdxlConfig(
             model=str(colour_model), controlnet=tiny_sdxl["controlnet"], vae="", lora=lora_folder, control_scale=0.0
         )
-        image = SdxlGenerator(generator, "cpu").generate([_request(grey)])[0].image
+        image = DiffusionGenerator(generator, "cpu").generate([_request(grey)])[0].image
         return float(np.linalg.norm(image.mean((0, 1)) - colour))
 
     assert distance(str(tmp_path / "lora")) < 0.65 * distance("")

@@ -9,11 +9,13 @@ from pydantic import ValidationError
 from weldgen.data.dataset import Dataset
 from weldgen.data.images import write_rgb
 from weldgen.errors import BackendError, DataError
+from weldgen.synthesis.diffusion.generator import DiffusionGenerator
+from weldgen.synthesis.diffusion.starts import control_image, padded, view_of
 from weldgen.synthesis.generate import SynthConfig, synth
 from weldgen.synthesis.generators import choose_generator
 from weldgen.synthesis.recipes import RECIPES
 from weldgen.synthesis.requests import Request
-from weldgen.synthesis.sdxl import SdxlConfig, SdxlGenerator, control_image, pad_to_multiple, seed_image
+from weldgen.synthesis.sdxl import SdxlConfig
 
 
 def _requests(photo: Path | None) -> list[Request]:
@@ -33,9 +35,9 @@ def photo(tmp_path: Path) -> Path:
 
 def test_output_does_not_depend_on_the_batch(tiny_sdxl: dict[str, str], photo: Path) -> None:
     requests = _requests(photo)
-    made = SdxlGenerator(SdxlConfig(**tiny_sdxl, batch_size=3), "cpu").generate(requests)
+    made = DiffusionGenerator(SdxlConfig(**tiny_sdxl, batch_size=3), "cpu").generate(requests)
     assert [image.image.shape for image in made] == [(48, 64, 3), (44, 64, 3), (48, 64, 3)]
-    single = SdxlGenerator(SdxlConfig(**tiny_sdxl, batch_size=1), "cpu")
+    single = DiffusionGenerator(SdxlConfig(**tiny_sdxl, batch_size=1), "cpu")
     for request, together in zip(requests, made, strict=True):
         alone = single.generate([request])[0]
         assert alone.prompt == together.prompt
@@ -51,8 +53,8 @@ def test_photo_prompt_and_lora_reach_the_result(tiny_sdxl: dict[str, str], photo
     from peft.utils import get_peft_model_state_dict
 
     request = _requests(photo)[0]
-    plain = SdxlGenerator(SdxlConfig(**tiny_sdxl), "cpu").generate([request])[0].image
-    rendered = SdxlGenerator(SdxlConfig(**tiny_sdxl), "cpu").generate([_requests(None)[0]])[0].image
+    plain = DiffusionGenerator(SdxlConfig(**tiny_sdxl), "cpu").generate([request])[0].image
+    rendered = DiffusionGenerator(SdxlConfig(**tiny_sdxl), "cpu").generate([_requests(None)[0]])[0].image
     # The untrained autoencoder lets little of the photo through, but not nothing.
     assert np.abs(plain.astype(int) - rendered).max() >= 3
     unet = UNet2DConditionModel.from_pretrained(tiny_sdxl["model"], subfolder="unet")
@@ -61,12 +63,12 @@ def test_photo_prompt_and_lora_reach_the_result(tiny_sdxl: dict[str, str], photo
     state = {key: torch.randn_like(value) for key, value in state.items()}
     StableDiffusionXLLoraLoaderMixin.save_lora_weights(tmp_path / "lora", unet_lora_layers=state)
     config = SdxlConfig(**tiny_sdxl, lora=str(tmp_path / "lora"))
-    adapted = SdxlGenerator(config, "cpu").generate([request])[0].image
+    adapted = DiffusionGenerator(config, "cpu").generate([request])[0].image
     assert np.abs(plain.astype(int) - adapted).max() > 2
 
 
 def test_pipeline_is_set_up_for_a_distilled_model(tiny_sdxl: dict[str, str]) -> None:
-    from weldgen.synthesis.sdxl import load_pipeline
+    from weldgen.synthesis.diffusion.pipeline import load_pipeline
 
     pipe = load_pipeline(SdxlConfig(**tiny_sdxl), "cpu")
     assert type(pipe.scheduler).__name__ == "EulerAncestralDiscreteScheduler"
@@ -96,7 +98,7 @@ def test_a_schedule_without_steps_is_refused() -> None:
 def test_missing_weights_are_named(tmp_path: Path) -> None:
     config = SdxlConfig(model=str(tmp_path / "nowhere"))
     with pytest.raises(BackendError, match="nowhere"):
-        SdxlGenerator(config, "cpu")
+        DiffusionGenerator(config, "cpu")
     name, notes = choose_generator("auto", config, "auto")
     assert name == "render" and "sdxl would need" in notes[0]
 
@@ -107,14 +109,14 @@ def test_auto_needs_a_gpu_too(tiny_sdxl: dict[str, str]) -> None:
 
 def test_sizes_and_control() -> None:
     image = np.random.default_rng(1).integers(0, 255, (45, 61, 3), np.uint8)
-    padded = pad_to_multiple(image)
-    assert padded.shape == (48, 64, 3) and np.array_equal(padded[:45, :61], image)
-    control = control_image(padded, 4)
-    assert control.shape == padded.shape and control.std() < padded.std()
+    grown = np.asarray(padded(image), np.uint8)
+    assert grown.shape == (48, 64, 3) and np.array_equal(grown[:45, :61], image)
+    control = control_image(grown, 4)
+    assert control.shape == grown.shape and control.std() < grown.std()
 
 
 def test_unreadable_seed_photo(tmp_path: Path) -> None:
     (tmp_path / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 torn")
     request = Request(0, 0, "good", 1, 64, 64, RECIPES["good"], tmp_path / "torn.jpg", "id")
     with pytest.raises(DataError, match=r"torn\.jpg"):
-        seed_image(request)
+        view_of(request)

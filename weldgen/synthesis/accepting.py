@@ -103,7 +103,7 @@ class Acceptance:
                 raise DataError(
                     f"image {request.index} of class '{request.label}' was refused {len(rejected)} times: "
                     f"{counted(rejected)}",
-                    f"{remedy(rejected)}, or change recipes or sdxl.*, and run the same command again",
+                    f"{remedy(rejected)}, or change recipes or the generator's settings; run the same command again",
                 )
             again = retried(request, request.attempt + 1, config.seed)
             outcome = next(self._workers.run([again]))

@@ -15,25 +15,29 @@ from weldgen.data.split import decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.receipts import Summary, finished, stage_key, write_receipt
 from weldgen.runtime import file_hash, resolve_jobs, track
+from weldgen.synthesis.diffusion.settings import PHOTO, TEXT
 from weldgen.synthesis.gates import nearest_bits
 from weldgen.synthesis.generators import (
-    RENDER,
     SDXL,
     GeneratorSettings,
     choose_generator,
     describe_fallback,
 )
 from weldgen.synthesis.plan import Planned, make_plan
-from weldgen.synthesis.recipes import resolve_recipes
-from weldgen.synthesis.sdxl import SdxlConfig, lora_file, missing_parts
+from weldgen.synthesis.recipes import Recipe, resolve_recipes
+from weldgen.synthesis.sdxl import SdxlConfig, licences_of, lora_file, missing_parts
 from weldgen.synthesis.settings import SynthConfig
 from weldgen.synthesis.shards import join, mask_name, own_part
+from weldgen.synthesis.tiny import TINY, TINY_PX
+from weldgen.synthesis.transfer import TRIED, pass_gate, with_transfer
 
 if TYPE_CHECKING:
     from weldgen.synthesis.making import Outcome
     from weldgen.synthesis.reference import KnownPhotos
     from weldgen.synthesis.writing import WritingFinder
 
+# Sizes beyond this many times that of `tiny` are worth a note.
+_LARGE_FOR_TINY = 1.3
 # A class of whose tries more than this were refused is worth a note.
 _MANY_REFUSED, _LEAST_REFUSED = 0.3, 10
 
@@ -75,10 +79,12 @@ def synth(dataset: Path, out: Path, config: SynthConfig, find_writing: WritingFi
     require_labels(photos)
     photos = decide_split(photos.where(lambda sample: sample.origin == "real"), config.split, config.seed)
     recipes, unknown = resolve_recipes(photos.counts(), config.recipes)
-    settings = config.model_dump(mode="json", exclude=_not_in_key(config))
     usable, on_writing = photos_without_writing(photos, config, find_writing)
     known = know_photos(photos, config)
-    plan = make_plan(replace(usable, labels=tuple(recipes)), recipes, config, settings)
+    wanted = replace(usable, labels=tuple(recipes))
+    config, by_gate = _decided(config, wanted, recipes, known)
+    notes, key = (*notes, *by_gate), stage_key("synth", config, inputs)
+    plan = make_plan(wanted, recipes, config, _in_key(config))
     samples, failures, made = _make_all(plan, known, out, config, find_writing)
     seconds = time.monotonic() - started
     objects = write_annotations(config.annotations, out, samples)
@@ -96,6 +102,10 @@ def synth(dataset: Path, out: Path, config: SynthConfig, find_writing: WritingFi
     }
     weights = (*({"id": part, "licence": licence} for part, licence in _licences(config).items()), *known.weights)
     notes = (*notes, *unknown, *_cold_start_notes(replace(photos, labels=tuple(recipes)), name))
+    if name == TINY and config.size_px > _LARGE_FOR_TINY * TINY_PX:
+        notes += (
+            f"generator tiny: made for {TINY_PX} pixels; size_px={config.size_px} looks coarser and takes longer",
+        )
     notes += (*on_writing, *known.notes, *_refusal_notes(samples))
     summary = Summary("synth", out, counts, len(failures), notes, weights, details, time.monotonic() - started)
     write_receipt(out, key, config, inputs, summary)
@@ -105,10 +115,25 @@ def synth(dataset: Path, out: Path, config: SynthConfig, find_writing: WritingFi
 def resolve_config(config: SynthConfig) -> SynthConfig:
     """The configuration with `auto` decided; it is part of the run's key."""
     name, _ = choose_generator(config.generator, config.sdxl, config.device)
-    sdxl = config.sdxl
-    if name == SDXL and sdxl.lora and Path(sdxl.lora).exists():
-        sdxl = sdxl.model_copy(update={"lora_id": file_hash(lora_file(Path(sdxl.lora)))})
-    return config.model_copy(update={"generator": name, "sdxl": sdxl})
+    config = config.model_copy(update={"generator": name})
+    model = config.diffusion
+    if model is None or not model.lora or not Path(model.lora).exists():
+        return config
+    known = model.model_copy(update={"lora_id": file_hash(lora_file(Path(model.lora)))})
+    return config.model_copy(update={name: with_transfer(known, config.generator)})
+
+
+def _decided(
+    config: SynthConfig, photos: Dataset, recipes: dict[str, Recipe], known: KnownPhotos
+) -> tuple[SynthConfig, tuple[str, ...]]:
+    """The configuration with what a diffusion model's settings leave open, and sentences on it."""
+    model = config.diffusion
+    if model is None or not model.undecided:
+        return config, ()
+    tried = make_plan(photos, recipes, config.model_copy(update={"n": TRIED * len(recipes)}), _in_key(config))
+    requests = [planned.request for planned in tried]
+    model, said = pass_gate(model, config.generator, requests, known, config.device, config.render.fit)
+    return config.model_copy(update={config.generator: model}), said
 
 
 def auto_generator(*, has_gpu: bool) -> str:
@@ -117,17 +142,19 @@ def auto_generator(*, has_gpu: bool) -> str:
     return "sdxl" if has_gpu and not missing else describe_fallback(missing)
 
 
-def _not_in_key(config: SynthConfig) -> dict[str, Any]:
-    """Settings that change no image, or that the request holds already."""
+def _in_key(config: SynthConfig) -> dict[str, Any]:
+    """The settings that change an image and that its request does not hold already."""
     excluded: dict[str, Any] = dict.fromkeys(
         ("n", "jobs", "device", "recipes", "split", "size_px", "shard", "join"), True
     )
     excluded |= {"quality_images": True, "gates": {"attempts", "max_rejected"}}
-    excluded["sdxl"] = {"batch_size"} if config.generator == SDXL else True
-    excluded["render"] = (
-        {"transplant", "graft", "real_defects", "defect_masks"} if config.generator == RENDER else True
-    )  # the request holds what it decided
-    return excluded
+    for name in (SDXL, TINY):
+        excluded[name] = {"batch_size", "compile", "offload"} if config.generator == name else True
+    # the request holds what these decide
+    excluded["render"] = {"transplant", "graft", "real_defects", "defect_masks"}
+    if config.diffusion is not None and config.diffusion.mode in (PHOTO, TEXT):
+        excluded["render"] = True
+    return config.model_dump(mode="json", exclude=excluded)
 
 
 def _make_all(
@@ -141,7 +168,7 @@ def _make_all(
     failures = list(known.failures)
     settings = MakeSettings(
         generator=config.generator,
-        own=GeneratorSettings(config.render, config.sdxl, config.device),
+        own=GeneratorSettings(config.render, config.sdxl, config.tiny, config.device),
         gates=config.gates,
         suffix=Path(plan[0].file_name).suffix,
         masks=config.annotations != "none",
@@ -227,7 +254,7 @@ def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], identit
 
 def _licences(config: SynthConfig) -> dict[str, str]:
     """Third-party weights that had a hand in the images, with their licences."""
-    return config.sdxl.licences if config.generator == SDXL else {}
+    return licences_of(config.diffusion) if config.diffusion else {}
 
 
 def _refusal_notes(samples: Sequence[Sample]) -> list[str]:

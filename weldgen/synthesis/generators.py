@@ -9,8 +9,10 @@ from pydantic import Field
 
 from weldgen.config import Config
 from weldgen.errors import ConfigError
+from weldgen.synthesis.diffusion.settings import DiffusionConfig
 from weldgen.synthesis.requests import Generator
 from weldgen.synthesis.sdxl import SdxlConfig, missing_parts
+from weldgen.synthesis.tiny import TINY, TinyConfig
 
 
 class RenderConfig(Config):
@@ -39,7 +41,12 @@ class GeneratorSettings:
 
     render: RenderConfig
     sdxl: SdxlConfig
+    tiny: TinyConfig
     device: str
+
+    def diffusion(self, name: str) -> DiffusionConfig | None:
+        """The settings of a diffusion generator, None for another one."""
+        return {SDXL: self.sdxl, TINY: self.tiny}.get(name)
 
 
 @dataclass(frozen=True)
@@ -62,15 +69,22 @@ def _render(settings: GeneratorSettings) -> Generator:
 
 
 def _sdxl(settings: GeneratorSettings) -> Generator:
-    from weldgen.synthesis.sdxl import SdxlGenerator
+    from weldgen.synthesis.diffusion.generator import DiffusionGenerator
 
-    return SdxlGenerator(settings.sdxl, settings.device)
+    return DiffusionGenerator(settings.sdxl, settings.device, settings.render.fit)
+
+
+def _tiny(settings: GeneratorSettings) -> Generator:
+    from weldgen.synthesis.diffusion.generator import DiffusionGenerator
+
+    return DiffusionGenerator(settings.tiny, settings.device, settings.render.fit)
 
 
 RENDER, SDXL = "render", "sdxl"
 GENERATORS: Mapping[str, GeneratorKind] = {
     RENDER: GeneratorKind(_render, parallel=True),
     SDXL: GeneratorKind(_sdxl, parallel=False),
+    TINY: GeneratorKind(_tiny, parallel=False),
 }
 
 

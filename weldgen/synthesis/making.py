@@ -123,7 +123,8 @@ class Workers:
         settings = self._settings
         if self._maker is None:
             self._maker = Maker(settings)
-        size = 1 if GENERATORS[settings.generator].parallel else settings.own.sdxl.batch_size * _BATCHES_AT_ONCE
+        diffusion = settings.own.diffusion(settings.generator)
+        size = 1 if diffusion is None else diffusion.batch_size * _BATCHES_AT_ONCE
         waiting = iter(requests)
         while batch := list(islice(waiting, size)):
             yield from self._maker.make(batch)

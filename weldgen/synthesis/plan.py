@@ -11,7 +11,7 @@ from typing import Any
 from weldgen.data.dataset import Dataset, Sample
 from weldgen.errors import ConfigError
 from weldgen.runtime import content_hash, derive_seed, file_hash
-from weldgen.synthesis.generators import SDXL
+from weldgen.synthesis.diffusion.settings import INPAINT, PHOTO, TEXT
 from weldgen.synthesis.recipes import Recipe
 from weldgen.synthesis.requests import PATTERN, SEED, TRANSPLANT, Request
 from weldgen.synthesis.settings import MIN_SIDE_PX, SynthConfig
@@ -105,8 +105,8 @@ class _Pools:
             label: Its class.
             config: Settings.
         """
-        if config.generator == SDXL:
-            return SEED, self._dealt(self._own[label], "photo", index, config), None, None
+        if config.diffusion is not None:
+            return self._for_diffusion(index, label, config.diffusion.mode, config)
         if not self._sound or not _chance("use", turn, config.render.transplant, config):
             use = PATTERN if config.render.fit and self._train else ""
             return use, self._dealt(self._train, "photo", index, config) if use else None, None, None
@@ -119,6 +119,16 @@ class _Pools:
             own = [sample for sample in self._donors if sample.label == label]
             donor = self._dealt(own, "giver", index, config)
         return TRANSPLANT, photo, weld, donor
+
+    def _for_diffusion(self, index: int, label: str, mode: str, config: SynthConfig) -> _Sources:
+        """The same for a diffusion model, by what it starts from."""
+        if mode == TEXT:
+            return "", None, None, None
+        if mode == PHOTO:
+            return SEED, self._dealt(self._own[label], "photo", index, config), None, None
+        if mode == INPAINT and self._sound:
+            return TRANSPLANT, self._dealt(self._sound, "photo", index, config), None, None
+        return PATTERN, self._dealt(self._train, "photo", index, config), None, None
 
     def _dealt(self, choices: Sequence[Sample], purpose: str, index: int, config: SynthConfig) -> Sample | None:
         dealt: Sample | None = _deal(choices, config.seed, purpose, index)

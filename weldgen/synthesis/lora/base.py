@@ -7,7 +7,7 @@ from typing import Any
 
 from weldgen.errors import BackendError
 from weldgen.hub_parts import GENERATOR, TRAINING, remedy
-from weldgen.synthesis.lora.settings import BASE, LoraConfig
+from weldgen.synthesis.lora.settings import BASE, DISTILLED, LoraConfig
 from weldgen.synthesis.sdxl import find_part, load_part
 
 _PREDICTIONS = ("epsilon", "v_prediction")
@@ -43,11 +43,13 @@ def load_base(config: LoraConfig, precision: str) -> Any:
     """
     folders = require_base(config)
     import torch
-    from diffusers import AutoencoderKL, EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline
+    from diffusers import EulerAncestralDiscreteScheduler, StableDiffusionXLPipeline
+
+    from weldgen.synthesis.diffusion.pipeline import load_autoencoder
 
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     try:
-        parts = {"vae": load_part(AutoencoderKL, folders[1], torch.float32)} if config.model.vae else {}
+        parts = {"vae": load_autoencoder(folders[1], torch.float32)} if len(folders) > 1 else {}
         pipe = load_part(StableDiffusionXLPipeline, folders[0], dtype, add_watermarker=False, **parts)
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise BackendError(f"{config.parts[0][0]} cannot be loaded: {error}", "weldgen doctor") from error
@@ -56,7 +58,7 @@ def load_base(config: LoraConfig, precision: str) -> Any:
         raise BackendError(
             f"{config.parts[0][0]} predicts '{prediction}'; a LoRA can be trained for {' and '.join(_PREDICTIONS)}"
         )
-    if config.train_on != BASE:  # as the generator samples it
+    if config.train_on == DISTILLED:  # as the generator samples it
         pipe.scheduler = EulerAncestralDiscreteScheduler.from_config(pipe.scheduler.config, timestep_spacing="trailing")
     for part in (pipe.vae, pipe.unet, pipe.text_encoder, pipe.text_encoder_2):
         part.requires_grad_(False)
@@ -77,40 +79,3 @@ def noise_schedule(pipe: Any) -> Any:
 def release_text_encoders(pipe: Any) -> None:
     """Drop the text encoders once the prompts are encoded: 1.6 GB in half precision."""
     pipe.register_modules(text_encoder=None, text_encoder_2=None, tokenizer=None, tokenizer_2=None)
-
-
-def latents_of(vae: Any, pixels: Any) -> tuple[Any, Any]:
-    """Mean and standard deviation of the latents of images, scaled as the UNet knows them, (B, C, h, w) each.
-
-    Args:
-        vae: The autoencoder.
-        pixels: Images, (B, 3, H, W) float in -1..1.
-    """
-    import torch
-
-    encoded = vae.encode(pixels)
-    if hasattr(encoded, "latent_dist"):
-        mean, std = encoded.latent_dist.mean, encoded.latent_dist.std
-    else:  # autoencoders without a distribution, such as TAESDXL
-        mean, std = encoded.latents, torch.zeros_like(encoded.latents)
-    shift, scale = _latent_scale(vae, mean)
-    return (mean - shift) * scale, std * scale
-
-
-def images_of(vae: Any, latents: Any) -> Any:
-    """Images of scaled latents, (B, 3, H, W) float in 0..1; the inverse of `latents_of`."""
-    shift, scale = _latent_scale(vae, latents)
-    return (vae.decode(latents / scale + shift).sample / 2 + 0.5).clamp(0, 1)
-
-
-def _latent_scale(vae: Any, like: Any) -> tuple[Any, Any]:
-    """Shift and factor that bring raw latents to unit variance; by channel where the autoencoder says so."""
-    import torch
-
-    mean, std = getattr(vae.config, "latents_mean", None), getattr(vae.config, "latents_std", None)
-    if mean is None or std is None:
-        return 0.0, vae.config.scaling_factor
-    as_channels = [
-        torch.tensor(values, device=like.device, dtype=like.dtype).view(1, -1, 1, 1) for values in (mean, std)
-    ]
-    return as_channels[0], vae.config.scaling_factor / as_channels[1]

@@ -15,7 +15,7 @@ from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.images import read_rgb
 from weldgen.errors import DataError
 from weldgen.runtime import content_hash, derive_seed, output_errors, temporary_for, track
-from weldgen.synthesis.lora.base import latents_of
+from weldgen.synthesis.diffusion.autoencoder import latents_of
 from weldgen.synthesis.lora.settings import LoraConfig
 from weldgen.synthesis.lora.shapes import cut_photo, fit_photo
 from weldgen.synthesis.prompts import draw_photo_prompt

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 
-from weldgen.synthesis.lora.settings import BASE, TURBO_TIMESTEPS
+from weldgen.synthesis.lora.settings import DISTILLED, TURBO_TIMESTEPS
 
 
 def draw_timesteps(count: int, schedule: Any, train_on: str, generator: torch.Generator) -> torch.Tensor:
     """Timesteps of a batch, (count,) int64: any of the schedule, or for `turbo` one of the four that it samples at."""
-    if train_on == BASE:
+    if train_on != DISTILLED:
         return torch.randint(0, schedule.config.num_train_timesteps, (count,), generator=generator)
     return torch.tensor(TURBO_TIMESTEPS)[torch.randint(0, len(TURBO_TIMESTEPS), (count,), generator=generator)]
 

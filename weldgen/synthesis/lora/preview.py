@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 
 from weldgen.runtime import derive_seed
-from weldgen.synthesis.lora.base import images_of
+from weldgen.synthesis.diffusion.autoencoder import images_of
 from weldgen.synthesis.lora.data import Shot, TrainingData
-from weldgen.synthesis.lora.settings import BASE, TURBO_TIMESTEPS, LoraConfig
+from weldgen.synthesis.lora.settings import DISTILLED, TURBO_TIMESTEPS, LoraConfig
 
 
 def choose_shots(data: TrainingData, count: int) -> list[Shot]:
@@ -32,7 +32,7 @@ def make_previews(pipe: Any, data: TrainingData, config: LoraConfig) -> list[npt
         data: Encoded photos and prompts.
         config: Settings.
     """
-    turbo = config.train_on != BASE
+    turbo = config.train_on == DISTILLED
     learning = pipe.unet.training
     pipe.unet.eval()
     images = []

@@ -10,8 +10,12 @@ from weldgen.config import Config, StageConfig
 from weldgen.data.split import SplitConfig
 from weldgen.hub_parts import SDXL_BASE, TURBO, VAE, licence_of
 from weldgen.synthesis.recipes import Recipe
+from weldgen.synthesis.tiny import TINY_LICENCE, tiny_folders
 
+# What is trained: SDXL, its four-step Turbo, or the small model that ships.
 BASE: Final = "base"
+DISTILLED: Final = "turbo"
+SMALL: Final = "tiny"
 # Where a Turbo model of four steps runs: its trailing grid over 1000 timesteps.
 TURBO_TIMESTEPS = (249, 499, 749, 999)
 
@@ -82,8 +86,10 @@ class LoggingSettings(Config):
 class LoraConfig(StageConfig):
     """Everything that `weldgen lora` can be told."""
 
-    train_on: Literal["base", "turbo"] = Field(
-        BASE, description="base: SDXL, transferred to Turbo; turbo: Turbo itself, at its four timesteps"
+    train_on: Literal["base", "turbo", "tiny"] = Field(
+        BASE,
+        description="base: SDXL, transferred to Turbo; turbo: Turbo itself, at its four timesteps; tiny: the small "
+        "model that ships",
     )
     model: ModelSettings = ModelSettings()
     adapter: AdapterSettings = AdapterSettings()
@@ -105,10 +111,15 @@ class LoraConfig(StageConfig):
     def parts(self) -> tuple[tuple[str, str], ...]:
         """Source and revision of the model and, where one is set, the autoencoder."""
         model = self.model
+        if self.train_on == SMALL:
+            folder, _, autoencoder = tiny_folders()
+            return (str(folder), ""), (str(autoencoder), "")
         trained = (model.base, model.base_revision) if self.train_on == BASE else (model.turbo, model.turbo_revision)
         return (trained, (model.vae, model.vae_revision)) if model.vae else (trained,)
 
     @property
     def licences(self) -> dict[str, str]:
         """Source -> licence of every part."""
+        if self.train_on == SMALL:
+            return dict(TINY_LICENCE)
         return {source: licence_of(source) for source, _ in self.parts}

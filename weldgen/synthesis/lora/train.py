@@ -21,7 +21,7 @@ from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_
 from weldgen.runfolder import RunFolder
 from weldgen.runtime import write_atomic
 from weldgen.synthesis.lora.base import load_base, release_text_encoders, require_base
-from weldgen.synthesis.lora.settings import BASE, LoraConfig
+from weldgen.synthesis.lora.settings import DISTILLED, LoraConfig
 from weldgen.synthesis.recipes import Recipe, resolve_recipes
 from weldgen.synthesis.sdxl import LORA_RECORD
 
@@ -138,7 +138,7 @@ def _notes(photos: Dataset, config: LoraConfig) -> list[str]:
         notes.append(
             f"only {len(photos.samples)} training photos: a LoRA learns so few by heart; compare synth without"
         )
-    if config.train_on != BASE and config.training.lr > _HIGH_TURBO_LR:
+    if config.train_on == DISTILLED and config.training.lr > _HIGH_TURBO_LR:
         notes.append(f"training.lr={config.training.lr:g} on turbo may cost it its four-step ability; 1e-5 is gentler")
     return notes
 

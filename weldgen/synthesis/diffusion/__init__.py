@@ -1,0 +1,1 @@
+"""Generators that are diffusion models: `sdxl`, and `tiny`, the same classes at a small size."""

@@ -1,0 +1,198 @@
+"""The generator itself: requests in, images of a diffusion model out.
+
+What is notable: one random generator an image, so that batches do not matter; each prompt is encoded once; no hidden
+watermark; where an image may change in places only, the rest is put back after each step (blended latent diffusion:
+Avrahami, Lischinski and Fried, CVPR 2022) and at the end, pixel by pixel.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from weldgen.runtime import derive_seed, resolve_device
+from weldgen.synthesis.diffusion.pipeline import load_pipeline
+from weldgen.synthesis.diffusion.settings import INPAINT, TEXT, DiffusionConfig
+from weldgen.synthesis.diffusion.starts import Start, control_image, padded, start_of
+from weldgen.synthesis.prompts import draw_prompt
+from weldgen.synthesis.requests import RGB, Generated, Request
+from weldgen.synthesis.sdxl import require_parts
+
+
+class DiffusionGenerator:
+    """Makes images with a diffusion model.
+
+    Args:
+        config: Settings.
+        device: `auto`, `cpu`, `cuda`, ...
+        fit: How far renderings take after their photo.
+
+    Raises:
+        BackendError: A part or the device is missing.
+    """
+
+    def __init__(self, config: DiffusionConfig, device: str, fit: float = 0.0) -> None:
+        require_parts(config)
+        self._config, self._fit = config, fit
+        self._device = resolve_device(device)
+        self._pipe = load_pipeline(config, self._device)
+        self._from_text = _text_pipeline(self._pipe) if config.mode == TEXT else None
+        self._prompts: dict[str, tuple[Any, Any]] = {}
+
+    def at(self, config: DiffusionConfig) -> DiffusionGenerator:
+        """The same loaded model under settings that differ in how it is run, not in its parts or its LoRA."""
+        other = copy.copy(self)
+        other._config = config
+        return other
+
+    def generate(self, requests: Sequence[Request]) -> list[Generated]:
+        """One image for each request, in order; requests of one size run together."""
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for position, request in enumerate(requests):
+            by_size.setdefault((request.width, request.height), []).append(position)
+        made: dict[int, Generated] = {}
+        for positions in by_size.values():
+            for first in range(0, len(positions), self._config.batch_size):
+                batch = positions[first : first + self._config.batch_size]
+                made.update(zip(batch, self._run([requests[position] for position in batch]), strict=True))
+        return [made[position] for position in range(len(requests))]
+
+    def _run(self, requests: Sequence[Request]) -> list[Generated]:
+        """A batch of one size."""
+        prompts = [draw_prompt(r.recipe, np.random.default_rng(derive_seed(r.seed, "prompt"))) for r in requests]
+        if self._from_text is not None:
+            images = self._sample_text(requests, prompts)
+            return [Generated(image, prompt=prompt) for image, prompt in zip(images, prompts, strict=True)]
+        inpaint = self._config.mode == INPAINT
+        starts = [start_of(request, self._fit, inpaint=inpaint) for request in requests]
+        images = self._sample(requests, prompts, starts)
+        results = []
+        for start, prompt, image in zip(starts, prompts, images, strict=True):
+            whole = image if start.free is None else _blend(start, image)
+            known = start.known or Generated(whole)
+            results.append(replace(known, image=whole, prompt=prompt))
+        return results
+
+    def _sample(self, requests: Sequence[Request], prompts: Sequence[str], starts: Sequence[Start]) -> list[RGB]:
+        import torch
+
+        config = self._config
+        seeds = [np.asarray(padded(start.image), np.uint8) for start in starts]
+        controls = [Image.fromarray(control_image(image, config.tile_factor)) for image in seeds]
+        with torch.inference_mode():
+            output = self._pipe(
+                image=self._latents(seeds),
+                control_image=controls,
+                strength=config.chosen_strength,
+                controlnet_conditioning_scale=config.control_scale,
+                control_guidance_end=config.control_end,
+                callback_on_step_end=self._keeper(starts, seeds),
+                **self._common(requests, prompts),
+            )
+        return [_pixels(image, request) for image, request in zip(output.images, requests, strict=True)]
+
+    def _sample_text(self, requests: Sequence[Request], prompts: Sequence[str]) -> list[RGB]:
+        import torch
+
+        height, width = padded(np.zeros((requests[0].height, requests[0].width), np.uint8)).shape
+        assert self._from_text is not None
+        with torch.inference_mode():
+            output = self._from_text(height=height, width=width, **self._common(requests, prompts))
+        return [_pixels(image, request) for image, request in zip(output.images, requests, strict=True)]
+
+    def _common(self, requests: Sequence[Request], prompts: Sequence[str]) -> dict[str, Any]:
+        """What every pipeline is told."""
+        import torch
+
+        encoded = [self._encode(prompt) for prompt in prompts]
+        given: dict[str, Any] = {
+            "prompt_embeds": torch.cat([embeds for embeds, _ in encoded]),  # (B, 77, 2048)
+            "pooled_prompt_embeds": torch.cat([pooled for _, pooled in encoded]),  # (B, 1280)
+            "num_inference_steps": self._config.steps,
+            "guidance_scale": self._config.guidance,
+            "generator": [torch.Generator("cpu").manual_seed(request.seed) for request in requests],
+            "output_type": "np",
+        }
+        if self._config.guidance > 1:
+            embeds, pooled = self._encode(self._config.negative)
+            given["negative_prompt_embeds"] = embeds.repeat(len(requests), 1, 1)
+            given["negative_pooled_prompt_embeds"] = pooled.repeat(len(requests), 1)
+        return given
+
+    def _latents(self, seeds: Sequence[RGB]) -> Any:
+        """Latents of images in one go, where the pipeline takes them; else the images, which it encodes one by one."""
+        import torch
+
+        from weldgen.synthesis.diffusion.autoencoder import latents_of
+
+        vae = self._pipe.vae
+        overflows = vae.config.force_upcast and vae.dtype == torch.float16  # the pipeline knows what to do
+        if vae.config.latent_channels != 4 or overflows:  # it knows latents by their four channels
+            return [Image.fromarray(image) for image in seeds]
+        pixels = torch.from_numpy(np.stack(seeds)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with torch.inference_mode():
+            return latents_of(vae, pixels.to(self._device, vae.dtype))[0]
+
+    def _keeper(self, starts: Sequence[Start], seeds: Sequence[RGB]) -> Any:
+        """After each step, puts back what must stay; None where all may change."""
+        if all(start.free is None for start in starts):
+            return None
+        import torch
+
+        from weldgen.synthesis.diffusion.autoencoder import latents_of
+
+        pipe, vae = self._pipe, self._pipe.vae
+        pixels = torch.from_numpy(np.stack(seeds)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        original = latents_of(vae, pixels.to(self._device, vae.dtype))[0]
+        masks = [np.ones(start.image.shape[:2], np.float32) if start.free is None else start.free for start in starts]
+        free = torch.from_numpy(np.stack([padded(mask) for mask in masks]))[:, None].to(original)
+        free = torch.nn.functional.interpolate(free, original.shape[-2:], mode="area")
+
+        def keep(_: Any, step: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
+            sigma = pipe.scheduler.sigmas[pipe.scheduler.step_index].to(original)
+            noise = torch.randn(original.shape[1:], generator=torch.Generator().manual_seed(step)).to(original)
+            latents = given["latents"]
+            return {"latents": free * latents + (1 - free) * (original + sigma * noise).to(latents.dtype)}
+
+        return keep
+
+    def _encode(self, prompt: str) -> tuple[Any, Any]:
+        """Embeddings of a prompt, (1, 77, 2048) and (1, 1280), kept for the next image."""
+        if prompt not in self._prompts:
+            import torch
+
+            with torch.inference_mode():
+                embeds, _, pooled, _ = self._pipe.encode_prompt(
+                    prompt, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
+                )
+            self._prompts[prompt] = (embeds, pooled)
+        return self._prompts[prompt]
+
+
+def _text_pipeline(pipe: Any) -> Any:
+    """The same model without a photo and without the ControlNet."""
+    from diffusers import StableDiffusionXLPipeline
+
+    names = ("vae", "text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2", "unet", "scheduler")
+    plain = StableDiffusionXLPipeline(**{name: getattr(pipe, name) for name in names}, add_watermarker=False)
+    plain.set_progress_bar_config(disable=True)
+    return plain
+
+
+def _pixels(image: Any, request: Request) -> RGB:
+    """A pipeline's image, (H, W, 3) float 0..1, as bytes of the size that was asked for."""
+    whole = np.round(np.clip(np.nan_to_num(image), 0, 1) * 255).astype(np.uint8)
+    return np.ascontiguousarray(whole[: request.height, : request.width])
+
+
+def _blend(start: Start, image: RGB) -> RGB:
+    """The new image where it may change, what it started from elsewhere."""
+    assert start.free is not None
+    share = start.free[:, :, None]
+    mixed = start.image + share * (image.astype(np.float32) - start.image)
+    return np.asarray(np.round(mixed), np.uint8)
