@@ -108,6 +108,10 @@ STAGES: dict[str, Stage] = {
         "weldgen.classifier.evaluate", "evaluate", "EvaluateConfig",
         {"model": "models/classifier", "dataset": "data/mixed"}, "models/evaluation", "measure it on real photos",
     ),
+    "drift": Stage(
+        "weldgen.classifier.drift", "drift", "DriftConfig",
+        {"photos": "", "dataset": "data/mixed"}, "models/drift", "compare new photos with the training photos",
+    ),
     "review": Stage(
         "weldgen.classifier.review", "review", "ReviewConfig",
         {"dataset": "data/clean"}, "data/review", "find labels that are probably wrong",

@@ -146,7 +146,7 @@ def test_a_missed_target_fails_the_command_after_the_report(trained, make_photos
     assert (wrong.exit_code, "did you mean 'accuracy'?" in wrong.output) == (2, True)
 
 
-def test_a_missed_target_stops_a_chain(trained, make_photos, tmp_path):
+def test_a_missed_target_stops_a_chain(trained, make_photos, tmp_path, monkeypatch):
     fresh = make_photos(tmp_path / "fresh", {"bad": 2, "good": 2}, first=440)
     (tmp_path / "chain.yaml").write_text(
         f"steps:\n- stage: evaluate\n  inputs: {{model: '{trained[0]}', dataset: '{fresh}'}}\n  out: measured\n"
@@ -158,6 +158,10 @@ def test_a_missed_target_stops_a_chain(trained, make_photos, tmp_path):
         run_pipeline(steps, told.append)
     assert len(told) == 1
     assert (tmp_path / "measured" / "report.html").is_file()
+    monkeypatch.chdir(tmp_path)
+    run = CliRunner().invoke(app, ["run", "chain.yaml"])
+    assert (run.exit_code, "error: step 'evaluate': 1 of 1 targets missed" in run.output) == (1, True)
+    assert "1 of 1 targets missed" in (tmp_path / "report.html").read_text()
 
 
 def test_a_changed_file_is_measured_again(trained, make_photos, tmp_path):

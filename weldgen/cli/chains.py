@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from weldgen.cli.frame import EXIT_PARTIAL, Common, app, command
+from weldgen.errors import TargetError
+
+if TYPE_CHECKING:
+    from weldgen.pipeline import Step
 
 
 @command(app)
@@ -37,11 +42,19 @@ def run(
         for line in describe(summary) if not common.quiet else ():
             typer.echo(line)
 
-    summaries = run_pipeline(steps, tell)
+    try:
+        summaries = run_pipeline(steps, tell)
+    except TargetError:
+        _report(steps)  # it shows what was missed
+        raise
+    _report(steps)
+    return EXIT_PARTIAL if any(summary.failures for summary in summaries) else 0
+
+
+def _report(steps: Sequence[Step]) -> None:
     from weldgen.report.project import write_project_report
 
     typer.echo(f"report: {write_project_report(Path(), [(step.stage, step.out) for step in steps])}")
-    return EXIT_PARTIAL if any(summary.failures for summary in summaries) else 0
 
 
 @command(app)

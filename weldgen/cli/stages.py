@@ -183,6 +183,26 @@ def evaluate(
 
 
 @command(app)
+def drift(
+    common: Common,
+    words: Words = None,
+    data: Annotated[Path | None, typer.Option(help="What the model was trained on.")] = None,
+    out: Out = None,
+) -> int:
+    """Tell whether new photos still look like the training photos; no labels are needed.
+
+    weldgen drift PHOTOS [MODEL=models/classifier] [--data DATASET] [--out models/drift]
+    """
+    from weldgen.project import training_data
+
+    paths, overrides = sort_words(words, ["photos", "model"])
+    if "photos" not in paths:
+        raise ConfigError("drift needs the folder of new photos", "weldgen drift PHOTOS")
+    dataset = data or training_data(paths.get("model", Path("models/classifier")))
+    return run_configured("drift", common, {"photos": paths["photos"], "dataset": dataset}, overrides, out=out)
+
+
+@command(app)
 def export(
     common: Common,
     words: Words = None,

@@ -16,6 +16,7 @@ from weldgen.data.dataset import Sample, read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.data.scarce import synthetic_validation_warning
 from weldgen.receipts import FAILURES_NAME, receipt_folder
+from weldgen.report.drift import drift_pictures
 from weldgen.report.evaluation import measured_section
 from weldgen.report.page import Picture, Section, Table, figure, full_sentences, picture
 from weldgen.report.searches import pretrain_section, tune_section
@@ -101,6 +102,11 @@ def evaluate_section(out: Path, receipt: Receipt) -> Section:
     return measured_section(out, receipt, _failed(out, receipt))
 
 
+def drift_section(out: Path, receipt: Receipt) -> Section:
+    """New photos against those of the training."""
+    return drift_pictures(out, receipt, _failed(out, receipt))
+
+
 def export_section(out: Path, receipt: Receipt) -> Section:
     """The file that ships, and how close it is to the trained model."""
     size_mb = out.stat().st_size / 1e6 if out.is_file() else 0
@@ -161,5 +167,6 @@ SECTIONS: dict[str, Callable[[Path, Receipt], Section]] = {
     "tune": tune_section,
     "train": train_section,
     "evaluate": evaluate_section,
+    "drift": drift_section,
     "export": export_section,
 }
