@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.models.attention_processor import AttnProcessor
 
 from weldgen.data.images import write_rgb
 from weldgen.errors import BackendError
@@ -59,6 +60,8 @@ class Training:
         with _own_randomness(accelerator):
             torch.manual_seed(derive_seed(config.seed, "adapter"))
             self._parameters = add_adapter(unet, config.adapter)
+        if accelerator.device.type == "cpu":  # torch's fused attention is slow backwards there
+            unet.set_attn_processor(AttnProcessor())
         if config.training.gradient_checkpointing:
             unet.enable_gradient_checkpointing()
         unet.train()
