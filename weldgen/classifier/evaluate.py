@@ -96,8 +96,7 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
     point, said = scorer.operating, list[str]()
     if config.operating.wanted:
         point, said = _choose_point(model, opened, scorer, config, jobs)
-        if model.is_dir():
-            prints["model"] = fingerprint(model)  # with the point in it: the next run finds it there
+        prints["model"] = fingerprint(model)  # with the point in it: the next run finds it there
     views = config.tta if config.tta > 1 or config.operating.wanted or point is None else point.tta
     predictions, failures = predict_samples(opened, samples, scorer, jobs, views)
     if samples and not predictions:
@@ -148,8 +147,9 @@ def _choose_point(
     from weldgen.classifier.operating_point import OperatingPoint, save_point
     from weldgen.classifier.predictions import as_arrays, predict_samples, validation_samples
 
+    folder = _folder_of(model)
     samples = validation_samples(dataset, scorer)
-    receipt = read_receipt(model) if model.is_dir() else None
+    receipt = read_receipt(folder) if folder else None
     source = Path(receipt["inputs"]["dataset"]) if receipt else None
     if not samples and source and source.is_dir() and source != dataset.root:
         dataset = Dataset.open(source)
@@ -166,11 +166,20 @@ def _choose_point(
         settings = config.operating.model_dump(exclude={"positive"})
         point = OperatingPoint(decision, settings, config.tta, dict(sorted(Counter(p.label for p in found).items())))
         said = []
-    if model.is_dir():
-        save_point(model, point if point and point.decision.sentences() else None)
+    if folder:
+        save_point(folder, point if point and point.decision.sentences() else None)
     elif point:
         said = [f"{model.name} decides as before: evaluate the model's folder with these settings, then export it"]
     return point, said
+
+
+def _folder_of(model: Path) -> Path | None:
+    """Folder of a trained model that is given as it or as a file in it; None for an exported file."""
+    from weldgen.classifier.scoring import EXPORTED_SUFFIXES
+
+    if model.is_dir():
+        return model
+    return None if model.suffix in EXPORTED_SUFFIXES else model.parent
 
 
 def _measure(
