@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import weldgen
 from weldgen.config import StageConfig
+from weldgen.errors import OutputError
 from weldgen.runtime import content_hash, file_hash, write_atomic
 
 RECEIPT_NAME = "stage.json"
@@ -151,3 +152,28 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def check_results(out: Path, stage: str, record: str, names: Sequence[str]) -> None:
+    """Refuse to write over files of a user's.
+
+    Args:
+        out: Folder of a stage's results.
+        stage: The command that writes them.
+        record: The file that is written first; what weldgen wrote says so.
+        names: Files that are going to be written.
+
+    Raises:
+        OutputError: One of them is there, and the record does not say that weldgen made it.
+    """
+    there = [out / name for name in names if (out / name).exists()]
+    if not there:
+        return
+    try:
+        made = json.loads((out / record).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        made = None
+    if not isinstance(made, dict) or "weldgen" not in made:
+        raise OutputError(
+            f"{there[0]} exists and was not made by weldgen {stage}", "move it away, or choose another --out"
+        )

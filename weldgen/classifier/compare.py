@@ -16,8 +16,8 @@ import weldgen
 from weldgen.classifier.sweep import CompareConfig, Variant, compare_config, make_variants
 from weldgen.classifier.trials import Attempts, Run, compare_runs, mix_all, require_test_photos, train_all
 from weldgen.data.dataset import Failure, failures_text
-from weldgen.errors import DataError, OutputError
-from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
+from weldgen.errors import DataError
+from weldgen.receipts import FAILURES_NAME, Summary, check_results, finished, stage_key, write_receipt
 from weldgen.runtime import output_errors, write_atomic
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def compare(real: Path, synthetic: Path | None, out: Path, config: CompareConfig
     done = finished(out, key)
     if done and not done.failures:
         return done
-    _check_out(out)
+    check_results(out, "compare", JSON, (JSON, CSV, PNG))
     variants, notes = _without_synthetic(variants, synthetic, config)
     attempts = Attempts()
     mixes = mix_all(variants, (real, synthetic or out / "no-synthetic"), out, config.sweep, attempts)
@@ -112,21 +112,6 @@ def _data_notes(runs: Sequence[Run]) -> list[str]:
                 "few synthetic images; weldgen synth with a larger --n mends it"
             )
     return notes
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a folder whose files are a user's; `comparison.json`, which is written first, marks ours."""
-    there = [out / name for name in (JSON, CSV, PNG) if (out / name).exists()]
-    if not there:
-        return
-    try:
-        made = json.loads((out / JSON).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        made = None
-    if not isinstance(made, dict) or "weldgen" not in made:
-        raise OutputError(
-            f"{there[0]} exists and was not made by weldgen compare", "move it away, or choose another --out"
-        )
 
 
 def _write(out: Path, comparison: Comparison, sentences: Sequence[str], failures: Sequence[Failure]) -> dict[str, Any]:

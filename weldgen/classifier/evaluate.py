@@ -18,8 +18,17 @@ from weldgen.classifier.operating import OperatingSettings
 from weldgen.classifier.targets import Target, parse_targets, read_targets
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Failure, failures_text
-from weldgen.errors import DataError, OutputError
-from weldgen.receipts import FAILURES_NAME, Summary, fingerprint, finished, read_receipt, run_key, write_receipt
+from weldgen.errors import DataError
+from weldgen.receipts import (
+    FAILURES_NAME,
+    Summary,
+    check_results,
+    fingerprint,
+    finished,
+    read_receipt,
+    run_key,
+    write_receipt,
+)
 from weldgen.runtime import output_errors, resolve_jobs, write_atomic
 from weldgen.tta import MAX_VIEWS
 
@@ -87,7 +96,7 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
     done = finished(out, run_key("evaluate", config, prints))
     if done:
         return done
-    _check_out(out)
+    check_results(out, "evaluate", METRICS, _FILES)
     jobs = resolve_jobs(config.jobs)
     scorer = open_scorer(model, config.device, jobs)
     _check_settings(config, scorer)
@@ -214,21 +223,6 @@ def _measure(
         unmet = unmet_sentence(metrics["targets"])
         metrics |= {"unmet": unmet} if unmet else {}
     return metrics, notes, list(predictions)
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a folder whose files are a user's; `metrics.json`, which is written first, marks ours."""
-    there = [out / name for name in _FILES if (out / name).exists()]
-    if not there:
-        return
-    try:
-        made = json.loads((out / METRICS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        made = None
-    if not isinstance(made, dict) or "weldgen" not in made:
-        raise OutputError(
-            f"{there[0]} exists and was not made by weldgen evaluate", "move it away, or choose another --out"
-        )
 
 
 def _write(

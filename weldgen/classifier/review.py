@@ -39,7 +39,7 @@ class LookSettings(Config):
     """The network whose features tell photos apart."""
 
     trained: str = Field("", description="folder of a trained classifier whose backbone looks; empty: `backbone`")
-    backbone: str = Field("auto", description="auto, or any timm name")
+    backbone: str = Field("auto", description="auto, a timm name, torchvision/<name> or clip")
     weights: Literal["auto", "pretrained", "embedded", "none"] = Field("auto", description="as for weldgen train")
 
 
@@ -92,7 +92,7 @@ def review(dataset: Path, out: Path, config: ReviewConfig) -> Summary:
     done = finished(out, key)
     if done:
         return done
-    _check_out(out)
+    check_results(out, "review", RECORD, (RECORD, RANKING, DUPLICATES))
     opened = Dataset.open(dataset)
     require_labels(opened)
     photos = opened.where(lambda sample: sample.origin == "real")
@@ -164,21 +164,6 @@ def _record(
         "folds": config.folds,
         "repeats": config.repeats,
     }
-
-
-def _check_out(out: Path) -> None:
-    """Refuse a folder whose files are a user's; `review.json`, which is written first, marks ours."""
-    there = [out / name for name in (RECORD, RANKING, DUPLICATES) if (out / name).exists()]
-    if not there:
-        return
-    try:
-        made = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        made = None
-    if not isinstance(made, dict) or "weldgen" not in made:
-        raise OutputError(
-            f"{there[0]} exists and was not made by weldgen review", "move it away, or choose another --out"
-        )
 
 
 def _write(

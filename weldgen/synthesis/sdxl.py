@@ -104,6 +104,16 @@ def require_parts(config: DiffusionConfig) -> None:
         )
 
 
+def hush() -> None:
+    """Keep diffusers and transformers from writing bars and remarks of their own beside ours."""
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    for logging in (diffusers.utils.logging, transformers.utils.logging):
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+
 def load_part(kind: Any, folder: Path | None, dtype: Any, **parts: Any) -> Any:
     """`from_pretrained` on a folder, with the half-precision files where the folder has them."""
     halves = folder is not None and any(folder.rglob("*.fp16.safetensors"))

@@ -7,7 +7,7 @@ from typing import Any
 
 from weldgen.errors import BackendError
 from weldgen.synthesis.diffusion.settings import DiffusionConfig
-from weldgen.synthesis.sdxl import find_part, load_part, lora_file
+from weldgen.synthesis.sdxl import find_part, hush, load_part, lora_file
 
 _OFFLOAD_BELOW_BYTES = 12e9
 
@@ -25,6 +25,7 @@ def load_pipeline(config: DiffusionConfig, device: str) -> Any:
     import torch
     from diffusers import ControlNetModel, EulerAncestralDiscreteScheduler, StableDiffusionXLControlNetImg2ImgPipeline
 
+    hush()
     precision = config.precision if config.precision != "auto" else "fp32" if device == "cpu" else "fp16"
     dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
     folders = [find_part(source, revision) for source, revision in config.parts]

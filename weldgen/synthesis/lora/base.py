@@ -8,7 +8,7 @@ from typing import Any
 from weldgen.errors import BackendError
 from weldgen.hub_parts import GENERATOR, TRAINING, remedy
 from weldgen.synthesis.lora.settings import BASE, DISTILLED, LoraConfig
-from weldgen.synthesis.sdxl import find_part, load_part
+from weldgen.synthesis.sdxl import find_part, hush, load_part
 
 _PREDICTIONS = ("epsilon", "v_prediction")
 
@@ -47,6 +47,7 @@ def load_base(config: LoraConfig, precision: str) -> Any:
 
     from weldgen.synthesis.diffusion.pipeline import load_autoencoder
 
+    hush()
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     try:
         parts = {"vae": load_autoencoder(folders[1], torch.float32)} if len(folders) > 1 else {}
