@@ -23,7 +23,7 @@ from torch import nn
 from assets.ink.examples import INK, STAMPED, UNJUDGED, Examples
 from assets.training.pictures import CROP_PX
 from assets.training.tools import Log, Stream, rate_factor, split_pictures, write_halved
-from weldgen.classifier.backbones import embedded_state
+from weldgen.classifier.embedded import embedded_state
 
 SEED = 20
 CHANNELS = (16, 24, 40, 112, 320)

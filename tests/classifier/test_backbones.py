@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from weldgen.classifier import backbones
+from weldgen.classifier.embedded import embedded_state
 from weldgen.classifier.local_weights import EMBEDDED, cached_weights_path
 from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze, keep_statistics, parameter_groups
 from weldgen.classifier.settings import ModelSettings
@@ -16,12 +17,12 @@ from weldgen.errors import BackendError, ConfigError
 
 def test_the_embedded_weights_fill_timms_network():
     network = timm.create_model(EMBEDDED, num_classes=0)
-    result = network.load_state_dict(backbones.embedded_state(), strict=False)
+    result = network.load_state_dict(embedded_state(), strict=False)
     assert (result.missing_keys, result.unexpected_keys) == ([], [])
 
 
 def test_auto_takes_what_is_here_and_says_what_would_be_better():
-    backbone = backbones.create_backbone("auto", "auto", 64)
+    backbone = backbones.create_backbone("auto", "auto", (64, 64))
     assert (backbone.name, backbone.features) == (EMBEDDED, 1280)
     assert "convnextv2_nano" in backbone.notes[0]
     assert backbone.weights == ({"id": "efficientnet_lite0", "licence": "Apache-2.0"},)
@@ -33,32 +34,32 @@ def test_weights_in_the_cache_are_taken():
     path = cached_weights_path(name)
     path.parent.mkdir(parents=True)
     save_file(source.state_dict(), path)
-    backbone = backbones.create_backbone(name, "auto", 64)
+    backbone = backbones.create_backbone(name, "auto", (64, 64))
     assert torch.equal(backbone.model.state_dict()["conv1.0.weight"], source.state_dict()["conv1.0.weight"])
     assert backbone.weights[0]["id"] == f"timm/{name}"
 
 
 def test_missing_weights_are_an_error_with_the_way_out():
     with pytest.raises(BackendError, match="not on this machine") as caught:
-        backbones.create_backbone("test_resnet.r160_in1k", "auto", 64)
+        backbones.create_backbone("test_resnet.r160_in1k", "auto", (64, 64))
     assert "model.weights=pretrained" in caught.value.hint
 
 
 @pytest.mark.parametrize(("name", "weights"), [("no_such_net", "none"), ("test_resnet", "embedded")])
 def test_wrong_names_are_refused(name, weights):
     with pytest.raises(ConfigError):
-        backbones.create_backbone(name, weights, 64)
+        backbones.create_backbone(name, weights, (64, 64))
 
 
 @pytest.mark.parametrize("name", ["test_convnext", "test_vit", "test_resnet", "mobilenetv3_small_050"])
 def test_features_are_as_long_as_they_say(name):
-    backbone = backbones.create_backbone(name, "none", 64)
+    backbone = backbones.create_backbone(name, "none", (64, 64))
     assert backbone.model.eval()(torch.zeros(1, 3, 64, 64)).shape == (1, backbone.features)
 
 
 @pytest.fixture
 def network():
-    backbone = backbones.create_backbone("test_efficientnet", "none", 64)
+    backbone = backbones.create_backbone("test_efficientnet", "none", (64, 64))
     settings = ModelSettings(embedding_size=16)
     return WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, 2)
 
@@ -100,7 +101,7 @@ def test_statistics_are_adapted_where_layers_learn(network):
 
 
 def test_features_are_the_mean_or_the_maximum_of_the_map():
-    backbone = backbones.create_backbone("test_efficientnet", "none", 64)
+    backbone = backbones.create_backbone("test_efficientnet", "none", (64, 64))
     model = backbone.model.eval()
     images = torch.rand(2, 3, 64, 64)
     with torch.inference_mode():

@@ -30,7 +30,7 @@ class Embedder:
     """A backbone that can be asked.
 
     Attributes:
-        name: timm name.
+        name: Of the backbone.
         frame: Height and width of the input in pixels.
         embed: (B, 3, h, w) uint8 RGB -> (B, F) float32.
         seen: Ids of the real photos whose labels it was trained on.

@@ -104,6 +104,8 @@ def fit_linear(
     save_model(out, network, card)
     first = "few real photos of a class: a linear classifier on the backbone's features, which stay as they are"
     said = [*backbone.notes, first + " (training.method=finetune trains them)", *notes]
+    if not backbone.weights:
+        said.append("random weights that do not learn see little: use pre-trained ones, or training.method=finetune")
     if validation_record:
         said.append(f"balanced accuracy {validation_record['val_balanced_accuracy']:.1%} on the {judges.name}")
     said.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} real validation photos")

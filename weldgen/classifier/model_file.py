@@ -30,7 +30,7 @@ class ModelCard:
     Attributes:
         classes: Names, in the order of the outputs.
         frame: Height and width of the input in pixels.
-        backbone: timm name.
+        backbone: timm name, or `torchvision/` and torchvision's.
         features: Length of the backbone's features.
         mean: Normalisation, for RGB from 0 to 1.
         std: Normalisation, for RGB from 0 to 1.

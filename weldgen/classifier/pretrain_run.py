@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
 import weldgen
-from weldgen.classifier.backbones import Backbone, create_backbone
+from weldgen.classifier.backbones import Backbone, create_backbone, has_fixed_shape
 from weldgen.classifier.dino import Branch, DinoModule, Length
 from weldgen.classifier.folder import TENSORBOARD
 from weldgen.classifier.keeper import LAST
@@ -73,7 +73,7 @@ def fit(photos: Photos, *, out: Path, device: str, config: PretrainConfig) -> Re
     torch.manual_seed(derive_seed(config.seed, "weights"))
     backbone = create_backbone(config.model.backbone, config.model.weights, (config.crops.global_px,) * 2)
     crops = config.crops
-    if cast(Any, backbone.model).pretrained_cfg.get("fixed_input_size"):
+    if has_fixed_shape(backbone.name):
         crops = crops.model_copy(update={"local_px": crops.global_px})
     length = _length(len(photos), device, config)
     module = DinoModule(backbone, config, length).to(memory_format=torch.channels_last)

@@ -13,7 +13,7 @@ from weldgen.data.split import SplitConfig
 class PretrainModel(Config):
     """The network."""
 
-    backbone: str = Field("auto", description="as for train: auto, or any timm name")
+    backbone: str = Field("auto", description="as for train: auto, a timm name, torchvision/<name>, clip or luna")
     weights: str = Field(
         "auto",
         min_length=1,

@@ -25,8 +25,7 @@ from weldgen.classifier.findings import (
 from weldgen.config import Config, StageConfig
 from weldgen.data.dataset import Dataset, Failure, Sample, failures_text
 from weldgen.data.split import require_labels
-from weldgen.errors import OutputError
-from weldgen.receipts import FAILURES_NAME, Summary, finished, stage_key, write_receipt
+from weldgen.receipts import FAILURES_NAME, Summary, check_results, finished, stage_key, write_receipt
 from weldgen.runtime import output_errors, resolve_device, resolve_jobs, write_atomic
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ import torch
 from torch._dynamo.exc import TorchDynamoException
 from torch.utils.data import DataLoader
 
-from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set_pool
+from weldgen.classifier.backbones import AVERAGE, create_backbone, set_pool
 from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
+from weldgen.classifier.freezing import freeze_backbone
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
 from weldgen.classifier.keeper import BEST, LAST, Keeper
 from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet, images_an_epoch
@@ -24,7 +25,7 @@ from weldgen.classifier.loggers import close_loggers, open_loggers
 from weldgen.classifier.losses import class_weights_of
 from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
 from weldgen.classifier.module import ClassifierModule
-from weldgen.classifier.network import WeldNetwork, adapt_statistics, freeze
+from weldgen.classifier.network import WeldNetwork, adapt_statistics
 from weldgen.classifier.plan import Plan, plan_run
 from weldgen.classifier.pretraining import PretrainSettings
 from weldgen.classifier.result import Result, details_of, draw_weights, seen_by
@@ -54,10 +55,10 @@ def fit(
     """
     torch.manual_seed(derive_seed(config.seed, "weights"))
     frame = training.frame
-    backbone = create_backbone(config.model.backbone, config.model.weights, frame)
+    backbone = create_backbone(config.model.backbone, config.model.weights, frame, config.model.drop_path)
     settings = config.model.model_copy(update={"pool": AVERAGE if config.model.pool == "auto" else config.model.pool})
     set_pool(backbone, settings.pool)
-    learning = freeze(backbone.model, settings.freeze_stages)
+    learning, learning_note = freeze_backbone(backbone, settings)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
     judges = choose_judges(training, validation)
     weights = draw_weights(training)
@@ -104,7 +105,9 @@ def fit(
     save_model(out, network, card)
     return Result(
         (
-            *_notes(backbone, learning, card, keeper, plan, config),
+            *backbone.notes,
+            learning_note,
+            *_notes(card, keeper, plan, config),
             *aside_notes(network, judges.aside, "which chose nothing"),
         ),
         backbone.weights,
@@ -219,15 +222,9 @@ def length_notes(epochs: int, asked: TrainingSettings | PretrainSettings) -> lis
     return []
 
 
-def _notes(
-    backbone: Backbone, learning: float, card: ModelCard, keeper: Keeper, plan: Plan, config: TrainConfig
-) -> tuple[str, ...]:
+def _notes(card: ModelCard, keeper: Keeper, plan: Plan, config: TrainConfig) -> tuple[str, ...]:
     ran = len(keeper.history)
-    lines = [*backbone.notes, *length_notes(plan.epochs, config.training)]
-    if config.model.freeze_stages:
-        lines.append(
-            f"{learning:.1%} of the backbone's parameters learn (model.freeze_stages={config.model.freeze_stages})"
-        )
+    lines = length_notes(plan.epochs, config.training)
     found = card.validation.get("val_balanced_accuracy")
     best = f"best epoch {keeper.best_epoch} of {ran}"
     lines.append(best if found is None else f"{best}: balanced accuracy {found:.1%} on the {keeper.judges}")

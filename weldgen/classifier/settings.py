@@ -31,14 +31,29 @@ class DataSettings(Config):
 class ModelSettings(Config):
     """The network."""
 
-    backbone: str = Field("auto", description="auto, or any timm name, e.g. tiny_vit_21m_384.dist_in22k_ft_in1k")
+    backbone: str = Field(
+        "auto",
+        description="auto; any timm name, e.g. tiny_vit_21m_384.dist_in22k_ft_in1k; torchvision/<name>; clip: CLIP's "
+        "image tower; or luna: our own small network, trained from scratch",
+    )
     weights: str = Field(
         "auto",
         min_length=1,
-        description="auto: what is on this machine; pretrained: timm may download; embedded: shipped; none: random; "
-        "or the folder that weldgen pretrain made",
+        description="auto: what is on this machine; pretrained: timm or torchvision may download; embedded: shipped; "
+        "none: random; or the folder that weldgen pretrain made",
     )
-    freeze_stages: int = Field(2, ge=0, le=16, description="the stem and so many stages keep their pre-trained weights")
+    freeze: Literal["stages", "backbone", "none"] = Field(
+        "stages",
+        description="what keeps its pre-trained weights: the stem and the first freeze_stages stages, the whole "
+        "backbone, or nothing",
+    )
+    freeze_stages: int = Field(
+        2,
+        ge=0,
+        le=16,
+        description="the stem and so many stages keep their pre-trained weights; two stages of ConvNeXtV2-nano are 4 % "
+        "of its parameters, three are 50 %",
+    )
     backbone_lr_ratio: float = Field(
         0.1, ge=0, le=1, description="learning rate of the backbone relative to the head's"
     )
@@ -49,6 +64,13 @@ class ModelSettings(Config):
     )
     embedding_size: int = Field(512, ge=8, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
+    drop_path: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="stochastic depth: how often the backbone's last block is left out in training, earlier ones less; "
+        "0: as the backbone comes",
+    )
     head: Literal["arcface", "cosface", "subcenter", "softmax", "unit_softmax", "mlp"] = Field(
         "arcface",
         description="arcface; cosface; subcenter: arcface with several centres a class; softmax; unit_softmax: softmax "

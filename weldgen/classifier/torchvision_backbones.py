@@ -1,0 +1,224 @@
+"""Backbones from torchvision: `torchvision/resnet18`.
+
+Of each network the last map of features is taken (torchvision's feature extraction), and what torchvision has behind it
+is left out: its classifier, and the wide layers that AlexNet and VGG have before that. So photos of any shape pass.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import torch
+from timm.layers import SelectAdaptivePool2d
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
+from torchvision.ops import StochasticDepth
+
+from weldgen.classifier.backbone import RANDOM_NOTE, Backbone, licence_notes, no_drop_path
+from weldgen.classifier.preprocess import Frame
+from weldgen.errors import BackendError, ConfigError
+from weldgen.runtime import log
+
+PREFIX = "torchvision/"
+_LICENCE = "BSD-3-Clause"
+# Weights that state a licence of their own are those of SWAG (https://github.com/facebookresearch/SWAG).
+_SWAG_LICENCE = "CC-BY-NC-4.0"
+# What may follow the last map.
+_BEHIND_MAP = {"avgpool", "adaptive_avg_pool2d", "mean", "classifier"}
+# Built for one size, without a map; timm has the same networks for any size.
+_INSTEAD = {"vit": "vit_base_patch16_224", "maxvit": "maxvit_tiny_rw_224"}
+# With pre-trained weights torchvision sets these by itself; without, they have to be the same.
+_SETTINGS = {own: {"transform_input": True, "init_weights": False} for own in ("googlenet", "inception_v3")}
+# Modules that only hold the parts of a network.
+_HOLDERS = {"features", "trunk_output", "layers"}
+_PROBE_PX = 128
+
+
+class TorchvisionMap(nn.Module):
+    """A torchvision network up to its last map, and pooling; with the methods of timm's networks that are needed here.
+
+    Args:
+        network: As torchvision builds it.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        nodes = get_graph_node_names(network, suppress_diff_warning=True)[1]
+        end = next(i for i, node in enumerate(nodes) if node.split(".", maxsplit=1)[0] in _BEHIND_MAP)
+        self.body = create_feature_extractor(network, {nodes[end - 1]: "map"}, suppress_diff_warning=True)
+        self.global_pool = SelectAdaptivePool2d(flatten=False)
+        # ConvNeXt normalises what was pooled, before its classifier.
+        first = next(iter(getattr(network, "classifier", nn.Module()).children()), None)
+        self.norm = first if isinstance(first, nn.LayerNorm) else nn.Identity()
+
+    def reset_classifier(self, num_classes: int, global_pool: str) -> None:
+        """Another pooling; there is no classifier."""
+        if num_classes:
+            raise ValueError("it gives features only")
+        self.global_pool = SelectAdaptivePool2d(pool_type=global_pool, flatten=False)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to a map, (B, F, h, w)."""
+        return cast(Tensor, self.body(x)["map"])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised images to (B, F) features."""
+        return cast(Tensor, self.norm(self.global_pool(self.forward_features(x))).flatten(1))
+
+    @torch.no_grad()
+    def stages(self) -> dict[str, int]:
+        """Name of each parameter -> its stage: a stage ends where the map gets smaller; 0 is the stem."""
+        sides = self._sides()
+        parts = {name: _part(name) for name, _ in self.body.named_parameters()}
+        stem = next(iter(parts.values()))
+        # Single layers that go on at the stem's size, such as its batch norm, belong to it.
+        layers = {name.rpartition(".")[0] for name in parts}
+        in_stem = {part for part, side in sides.items() if part == stem or (part in layers and side == sides[stem])}
+        ordered = sorted({side for part, side in sides.items() if part not in in_stem}, reverse=True)
+        stage = {part: 0 if part in in_stem else 1 + ordered.index(side) for part, side in sides.items()}
+        found = {f"body.{name}": stage[part] for name, part in parts.items()}
+        return found | {f"norm.{name}": len(ordered) for name, _ in self.norm.named_parameters()}
+
+    def _sides(self) -> dict[str, int]:
+        """Part of the network -> side of the map that it makes of a square photo."""
+        sides: dict[str, int] = {}
+
+        def hook_of(part: str) -> Any:
+            def note(_: nn.Module, __: Any, out: Tensor) -> None:
+                # Swin's maps have their channels last, so that the second side is in the same place in all. What gates
+                # make of a map has no sides.
+                if out.ndim == 4 and out.shape[2] > 1:
+                    sides[part] = out.shape[2]
+
+            return note
+
+        kinds = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.LayerNorm)
+        layers = [(name, module) for name, module in self.body.named_modules() if isinstance(module, kinds)]
+        hooks = [module.register_forward_hook(hook_of(_part(name))) for name, module in layers]
+        mode, device = self.training, next(self.parameters()).device
+        try:
+            self.eval()(torch.zeros(1, 3, _PROBE_PX, _PROBE_PX, device=device))
+        finally:
+            self.train(mode)
+            for hook in hooks:
+                hook.remove()
+        return sides
+
+
+def check_name(name: str) -> None:
+    """Refuse what torchvision does not know, and what makes no map.
+
+    Raises:
+        ConfigError: The name with the prefix is no such network.
+    """
+    own = name.removeprefix(PREFIX)
+    known = models.list_models(module=models)
+    if own not in known:
+        near = ", ".join(PREFIX + other for other in difflib.get_close_matches(own, known, 3))
+        raise ConfigError(
+            f"model.backbone={name} is not a torchvision network",
+            f"nearest: {near}" if near else f"accepted: {', '.join(known)}",
+        )
+    instead = _INSTEAD.get(own.split("_", maxsplit=1)[0])
+    if instead:
+        raise ConfigError(
+            f"model.backbone={name} is built for one size of photos and makes no map of features",
+            f"timm's is the like of it for any size: model.backbone={instead}",
+        )
+
+
+def create_torchvision(name: str, weights: str, frame: Frame, drop_path: float) -> Backbone:
+    """A torchvision network; see `weldgen.classifier.backbones.create_backbone`."""
+    check_name(name)
+    if weights == "embedded":
+        raise ConfigError(f"no weights of {name} ship with weldgen", "model.backbone=auto")
+    if weights == "none":
+        return describe(build(name, drop_path), name, frame, notes=(RANDOM_NOTE,))
+    known = _weights_of(name)
+    local = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(known.url).path).name
+    if not local.is_file() and weights == "auto":
+        raise BackendError(
+            f"the weights of {name} are not on this machine",
+            "model.weights=pretrained downloads them, model.weights=none starts from random ones, "
+            f"model.backbone=auto takes what is here; or put {known.url} at {local}",
+        )
+    if not local.is_file():
+        log.info("torchvision downloads the weights of %s", name)
+    try:
+        model = build(name, drop_path, known)
+    except ConfigError:
+        raise
+    except Exception as error:  # of the connection, or of a file cut short
+        raise BackendError(
+            f"the weights of {name} could not be loaded: {error}", "check the connection, or use model.backbone=auto"
+        ) from error
+    licence = _SWAG_LICENCE if "license" in known.meta else _LICENCE
+    backbone = describe(model, name, frame, notes=licence_notes(name, licence))
+    return replace(backbone, weights=({"id": f"{name}.{known.name}", "licence": licence},))
+
+
+def load_file(name: str, drop_path: float, file: Path) -> nn.Module:
+    """A torchvision network with the weights of a safetensors file that `weldgen pretrain` made."""
+    from safetensors.torch import load_file as read
+
+    network = build(name, drop_path)
+    network.load_state_dict(read(file))
+    return network
+
+
+def build(name: str, drop_path: float = 0.0, weights: Any = None) -> TorchvisionMap:
+    """A torchvision network up to its last map.
+
+    Args:
+        name: With the prefix.
+        drop_path: Stochastic depth of the last block, rising evenly from 0; 0: as the network comes.
+        weights: What torchvision calls them; None: random ones.
+
+    Raises:
+        ConfigError: It has no stochastic depth.
+    """
+    own = name.removeprefix(PREFIX)
+    network = models.get_model(own, weights=weights, **_SETTINGS.get(own, {}))
+    blocks = [module for module in network.modules() if isinstance(module, StochasticDepth)]
+    if drop_path and not blocks:
+        raise no_drop_path(name)
+    if drop_path:
+        for number, block in enumerate(blocks):
+            block.p = drop_path * number / max(1, len(blocks) - 1)
+    return TorchvisionMap(network)
+
+
+def describe(model: nn.Module, name: str, frame: Frame, notes: tuple[str, ...]) -> Backbone:
+    """What is known of a network; its features are counted on a small image.
+
+    Raises:
+        ConfigError: The frame is too small for it.
+    """
+    height, width = (min(side, _PROBE_PX) for side in frame)
+    device = next(model.parameters()).device
+    try:
+        with torch.inference_mode():
+            features = model.eval()(torch.zeros(1, 3, height, width, device=device)).shape[1]
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{name} cannot see photos of {frame[1]} x {frame[0]} px: {str(error).splitlines()[0]}",
+            "data.image_size=224",
+        ) from error
+    usual = _weights_of(name).transforms()
+    return Backbone(model.train(), name, features, tuple(usual.mean), tuple(usual.std), notes=notes)
+
+
+def _weights_of(name: str) -> Any:
+    """The best weights that torchvision has of a network."""
+    return models.get_model_weights(name.removeprefix(PREFIX)).DEFAULT
+
+
+def _part(name: str) -> str:
+    """The part of a network that a layer or a parameter belongs to."""
+    levels = name.split(".")
+    return ".".join(levels[: 2 if levels[0] in _HOLDERS else 1])
