@@ -14,9 +14,10 @@ import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from weldgen.classifier import backbones, pretrain_keeper
+from weldgen.classifier import pretrain_keeper
 from weldgen.classifier.backbones import create_backbone
 from weldgen.classifier.dino import DinoModule, Length
+from weldgen.classifier.embedded import embedded_state
 from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS, pin_weights, read_own_weights
 from weldgen.classifier.model_file import load_card
 from weldgen.classifier.pretrain import PretrainConfig, open_sources, pretrain
@@ -122,7 +123,7 @@ def test_views_depend_on_seed_epoch_and_photo_alone(warmed):
 def test_the_loss_is_the_papers():
     """Algorithm 1 of Caron et al. 2021, written out: each student view against each other large view."""
     config = build()
-    module = DinoModule(create_backbone("test_efficientnet", "none", 64), config, Length(3, 2))
+    module = DinoModule(create_backbone("test_efficientnet", "none", (64, 64)), config, Length(3, 2))
     module.eval()
     generator = torch.Generator().manual_seed(0)
     large = torch.randint(0, 256, (4, 2, 3, 64, 64), dtype=torch.uint8, generator=generator)
@@ -145,7 +146,7 @@ def test_the_loss_is_the_papers():
 
 
 def test_the_teacher_follows_and_never_learns_by_itself():
-    module = DinoModule(create_backbone("test_efficientnet", "none", 64), build(), Length(3, 2))
+    module = DinoModule(create_backbone("test_efficientnet", "none", (64, 64)), build(), Length(3, 2))
     assert all(torch.equal(a, b) for a, b in zip(module.teacher.parameters(), module.student.parameters(), strict=True))
     assert not any(parameter.requires_grad for parameter in module.teacher.parameters())
     learning = sum(len(group["params"]) for group in module.configure_optimizers()["optimizer"].param_groups)
@@ -195,7 +196,7 @@ def test_any_timm_network_can_be_warmed_up_and_its_weights_fit_another_size(name
     config = build(model={"backbone": name}, training={"epochs": 1})
     summary = pretrain(photos, tmp_path / "none", tmp_path / "out", config)
     assert any("built for one size" in note for note in summary.notes) == (name == "test_vit")
-    loaded = create_backbone("auto", str(tmp_path / "out"), 96)
+    loaded = create_backbone("auto", str(tmp_path / "out"), (96, 96))
     assert loaded.name == name
     stored = load_file(tmp_path / "out" / OWN_WEIGHTS)
     state = loaded.model.state_dict()
@@ -209,7 +210,7 @@ def test_it_starts_from_the_weights_that_auto_takes(warmed, tmp_path):
     config = build(model={"backbone": "auto", "weights": "auto"}, training={"epochs": 1, "lr": 1e-9, "momentum": 1.0})
     config = config.model_copy(update={"crops": CropSettings(global_px=32, local_px=32, local_count=0)})
     summary = pretrain(photos, tmp_path / "none", tmp_path / "out", config)
-    state, start = load_file(tmp_path / "out" / OWN_WEIGHTS), backbones.embedded_state()
+    state, start = load_file(tmp_path / "out" / OWN_WEIGHTS), embedded_state()
     assert torch.equal(state["conv_stem.weight"], start["conv_stem.weight"])
     assert not torch.equal(state["bn1.running_mean"], start["bn1.running_mean"])  # taken from the photos
     assert summary.weights[0]["id"] == "efficientnet_lite0"
@@ -262,16 +263,16 @@ def test_weights_made_from_test_photos_are_refused(warmed, tmp_path, tiny_config
 def test_wrong_weights_are_refused(warmed, tmp_path):
     folder, _ = warmed
     with pytest.raises(ConfigError, match="those of test_efficientnet"):
-        create_backbone("test_resnet", str(folder), 64)
+        create_backbone("test_resnet", str(folder), (64, 64))
     with pytest.raises(ConfigError, match="auto, pretrained, embedded, none"):
-        create_backbone("auto", "embeded", 64)
+        create_backbone("auto", "embeded", (64, 64))
     with pytest.raises(DataError, match="no finished weights"):
-        create_backbone("auto", str(tmp_path), 64)
+        create_backbone("auto", str(tmp_path), (64, 64))
     plain = tmp_path / "plain.safetensors"
     save_file(load_file(folder / OWN_WEIGHTS), plain)
     with pytest.raises(ConfigError, match="does not say of which network"):
-        create_backbone("auto", str(plain), 64)
+        create_backbone("auto", str(plain), (64, 64))
     with pytest.raises(DataError, match="does not hold the weights of test_resnet"):
-        create_backbone("test_resnet", str(plain), 64)
-    loaded = create_backbone("test_efficientnet", str(plain), 64)
+        create_backbone("test_resnet", str(plain), (64, 64))
+    loaded = create_backbone("test_efficientnet", str(plain), (64, 64))
     assert loaded.weights[0]["licence"] == "unknown"
