@@ -99,6 +99,15 @@ WEIGHTS: dict[str, Weight] = {
             sha256="c7348286e456528be16f8cff8a365b38d9e5c73867760d05c0c5c82041275b52",
         ),
         Weight(
+            id="tiny",
+            file="tiny/model/unet/diffusion_pytorch_model.safetensors",
+            package=OWN,
+            licence="MIT",
+            used_by="synth --generator tiny: our small diffusion model",
+            size_mb=28,
+            sha256="5568aa09039e4565db5657ae5bec0a894d5e524ede6a27b23b1c34e10494fed4",
+        ),
+        Weight(
             id="lama",
             file="big-lama.pt",
             licence="Apache-2.0",

@@ -23,6 +23,10 @@ class TinyConfig(DiffusionConfig):
     steps: int = Field(20, ge=1, description="steps of the full schedule")
     control_scale: float = Field(1.0, ge=0, le=2, description="weight of the ControlNet")
 
+    hold_structure: bool = Field(
+        True, description="leave structures between fine texture and broad tone as they were at the start"
+    )
+
     _usual_strength: ClassVar[float] = 0.4
 
     @property

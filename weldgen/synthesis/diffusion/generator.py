@@ -18,7 +18,7 @@ from PIL import Image
 from weldgen.runtime import derive_seed, resolve_device
 from weldgen.synthesis.diffusion.pipeline import load_pipeline
 from weldgen.synthesis.diffusion.settings import INPAINT, TEXT, DiffusionConfig
-from weldgen.synthesis.diffusion.starts import Start, control_image, padded, start_of
+from weldgen.synthesis.diffusion.starts import Start, control_image, hold_structure, padded, start_of
 from weldgen.synthesis.prompts import draw_prompt
 from weldgen.synthesis.requests import RGB, Generated, Request
 from weldgen.synthesis.sdxl import require_parts
@@ -73,7 +73,8 @@ class DiffusionGenerator:
         images = self._sample(requests, prompts, starts)
         results = []
         for start, prompt, image in zip(starts, prompts, images, strict=True):
-            whole = image if start.free is None else _blend(start, image)
+            held = hold_structure(image, start.image) if self._config.hold_structure else image
+            whole = held if start.free is None else _blend(start, held)
             known = start.known or Generated(whole)
             results.append(replace(known, image=whole, prompt=prompt))
         return results

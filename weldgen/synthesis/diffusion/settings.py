@@ -34,6 +34,11 @@ class DiffusionConfig(Config):
     control_scale: float = Field(0.6, ge=0, le=2, description="weight of the ControlNet")
     control_end: float = Field(1.0, gt=0, le=1, description="share of the steps after which the ControlNet stops")
     tile_factor: int = Field(4, ge=1, description="how much coarser the control image is than the photo")
+    hold_structure: bool = Field(
+        False,
+        description="leave structures between fine texture and broad tone, and fine colours, as they were at the "
+        "start: for a small model that is unsure of them",
+    )
     guidance: float = Field(0.0, ge=0, description="classifier-free guidance; 0 for distilled models")
     negative: str = Field("", description="what images should not show; it needs guidance above 1")
     batch_size: int = Field(4, ge=1, description="images at once; does not change them")

@@ -18,6 +18,8 @@ Mask = npt.NDArray[np.uint8]
 _MULTIPLE_PX = 16
 # A view of a photo: largest zoom, largest turn, changes of exposure and white balance (deviations of the logarithm).
 _MOST_ZOOM, _MOST_TURN_DEG, _EXPOSURE, _BALANCE = 1.2, 4.0, 0.08, 0.02
+# Gaussian sigmas below which texture and above which tone are new where structures are held.
+_FINE_PX, _BROAD_PX = 1.2, 12.0
 # How far around its defects an image may change, as a share of the short side, and the seam's softness in pixels.
 _AROUND, _SEAM_PX = 0.02, 2.0
 
@@ -87,6 +89,25 @@ def _around(changed: Mask) -> npt.NDArray[np.float32]:
     wide = cv2.dilate(changed, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)))
     soft = cv2.GaussianBlur(np.where(wide > 0, np.float32(1), np.float32(0)), (0, 0), _SEAM_PX)
     return np.where(soft < 1 / 255, np.float32(0), soft).astype(np.float32)
+
+
+def hold_structure(image: RGB, start: RGB) -> RGB:
+    """An image that differs from its start in fine texture and in broad tone alone.
+
+    A small model gets texture and tone right before it does structures between them. Keeping part of the spectrum of a
+    reference is iterative latent variable refinement (Choi et al., ICCV 2021), here once, at the end.
+
+    Args:
+        image: What was made, (H, W, 3) uint8 RGB.
+        start: What it was made from, of the same shape.
+    """
+    change = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2YCrCb)
+    change -= cv2.cvtColor(start.astype(np.float32), cv2.COLOR_RGB2YCrCb)
+    kept = cv2.GaussianBlur(change, (0, 0), _BROAD_PX)
+    brightness = change[:, :, 0]
+    kept[:, :, 0] += brightness - cv2.GaussianBlur(brightness, (0, 0), _FINE_PX)
+    whole = cv2.cvtColor(start.astype(np.float32), cv2.COLOR_RGB2YCrCb) + kept
+    return np.asarray(np.clip(cv2.cvtColor(whole, cv2.COLOR_YCrCb2RGB) + 0.5, 0, 255), np.uint8)
 
 
 def padded(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
