@@ -73,8 +73,7 @@ def test_the_interval_of_a_balanced_accuracy_covers():
     rng = np.random.default_rng(0)
     hits = rng.binomial([20, 60], [0.85, 0.95], (2000, 2))
     inside = [
-        low <= 0.9 <= high
-        for low, high in (balanced_interval(np.array([[a, 20 - a], [60 - b, b]])) for a, b in hits)
+        low <= 0.9 <= high for low, high in (balanced_interval(np.array([[a, 20 - a], [60 - b, b]])) for a, b in hits)
     ]
     assert np.mean(inside) == pytest.approx(0.95, abs=0.02)
 
