@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from weldgen import __version__
 from weldgen.runtime import cache_dir, cpu_count
-from weldgen.weights import WEIGHTS, find
+from weldgen.weight_list import WEIGHTS
+from weldgen.weights import find
 
 _LIBRARIES = (
     "torch", "torchvision", "timm", "lightning", "diffusers", "transformers", "peft", "accelerate", "easyocr",

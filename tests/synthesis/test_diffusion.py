@@ -84,7 +84,8 @@ def test_what_stays_is_put_back_in_every_step(tiny_sdxl: dict[str, str], photo: 
     start = start_of(request, 0.8, inpaint=True)
     seeds = [np.pad(start.image, ((0, 0), (0, 0), (0, 0)))]
     latents: list[torch.Tensor] = []
-    keep = generator._keeper([start], seeds)
+    original = generator._latents(seeds)
+    keep = generator._keeper([start], original)
 
     def spy(pipe: Any, step: int, timestep: Any, given: dict[str, Any]) -> dict[str, Any]:
         kept: dict[str, Any] = keep(pipe, step, timestep, given)
@@ -93,7 +94,6 @@ def test_what_stays_is_put_back_in_every_step(tiny_sdxl: dict[str, str], photo: 
 
     generator._keeper = lambda *_: spy  # type: ignore[method-assign, assignment]
     generator.generate([request])
-    original = generator._latents(seeds)
     assert len(latents) == 4
     still = torch.nn.functional.interpolate(torch.from_numpy(start.free)[None, None], original.shape[-2:], mode="area")
     unchanged = (still == 0).expand_as(original)

@@ -34,7 +34,8 @@ def models_list(common: Common) -> int:
     """List third-party weights: present or not, size, licence, use."""
     from weldgen import hub_weights
     from weldgen.hub_parts import BUNDLES
-    from weldgen.weights import WEIGHTS, find
+    from weldgen.weight_list import WEIGHTS
+    from weldgen.weights import find
 
     for weight in WEIGHTS.values():
         state = "present" if find(weight.id) else "missing"
@@ -83,7 +84,8 @@ def models_verify(common: Common) -> int:
     """Check the SHA-256 of the weights that are here."""
     from weldgen import hub_weights
     from weldgen.hub_parts import BUNDLES, PARTS
-    from weldgen.weights import WEIGHTS, verify
+    from weldgen.weight_list import WEIGHTS
+    from weldgen.weights import verify
 
     results = {weight_id: verify(weight_id) for weight_id in WEIGHTS}
     for weight_id, good in results.items():

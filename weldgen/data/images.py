@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFile, ImageOps, UnidentifiedImageError
 
-from weldgen.data.png import with_png_chunks
+from weldgen.data.deep import encode_deep, image_of, read_deep
 from weldgen.errors import DataError
 from weldgen.runtime import write_atomic
 
@@ -130,7 +130,7 @@ def decode_photo(data: bytes, name: Path | str) -> Photo:
                 "remove the file, or replace it by the full photo",
             )
         image_format = image.format or "PNG"
-        deep = _read_deep(data, image)  # first: reading EXIF data can decode a PNG and forget its raw mode
+        deep = read_deep(data, image)  # first: reading EXIF data can decode a PNG and forget its raw mode
         options = _save_options(image)
         if deep is not None:
             native, mode = deep
@@ -157,9 +157,9 @@ def encode_photo(pixels: RGB, like: Photo) -> bytes:
     native = like.native.copy()
     native[changed] = _from_rgb(pixels[changed], like)
     if like.mode.endswith(";16"):
-        return _encode_deep(native, like)
+        return encode_deep(native, like.format, like.save_options)
     stream = io.BytesIO()
-    _image(native, like.mode).save(stream, like.format, **like.save_options)
+    image_of(native, like.mode).save(stream, like.format, **like.save_options)
     return stream.getvalue()
 
 
@@ -234,56 +234,6 @@ def _save_options(image: Image.Image) -> dict[str, Any]:
     return options
 
 
-def _read_deep(data: bytes, image: Image.Image) -> tuple[npt.NDArray[Any], str] | None:
-    """Samples of a 16-bit PNG or TIFF, which Pillow would cut to 8 bits, or None for all other images."""
-    deep_grey = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-    # Pillow opens 48-bit colour as plain RGB; only its decoder's raw mode still tells.
-    raw_modes = str([tile.args for tile in getattr(image, "tile", [])])
-    if not deep_grey and ";16" not in raw_modes:
-        return None
-    import cv2
-
-    flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
-    samples = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    if samples is None or samples.dtype != np.uint16:
-        return None
-    samples = _upright(samples, image.getexif().get(ExifTags.Base.Orientation, 1))
-    if samples.ndim == 2:
-        return np.ascontiguousarray(samples), "I;16"
-    order, mode = ((2, 1, 0), "RGB;16") if samples.shape[2] == 3 else ((2, 1, 0, 3), "RGBA;16")
-    return np.ascontiguousarray(samples[:, :, order]), mode
-
-
-def _upright(samples: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Undo an EXIF orientation (1 to 8) on an array."""
-    if orientation in (5, 6, 7, 8):
-        samples = np.swapaxes(samples, 0, 1)
-    if orientation in (2, 3, 6, 7):
-        samples = samples[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        samples = samples[::-1]
-    return samples
-
-
-def _encode_deep(native: npt.NDArray[Any], like: Photo) -> bytes:
-    import cv2
-
-    if native.ndim == 2:
-        stream = io.BytesIO()
-        _image(native, "I;16").save(stream, like.format, **like.save_options)
-        return stream.getvalue()
-    order = (2, 1, 0) if native.shape[2] == 3 else (2, 1, 0, 3)
-    done, data = cv2.imencode(".tif" if like.format == "TIFF" else ".png", np.ascontiguousarray(native[:, :, order]))
-    if not done:
-        raise DataError(f"a 16-bit {like.format} could not be encoded")
-    return with_png_chunks(bytes(data), like.save_options) if like.format == "PNG" else bytes(data)
-
-
-def _image(samples: npt.NDArray[Any], mode: str) -> Image.Image:
-    """A Pillow image of samples whose mode their shape alone does not tell."""
-    return Image.frombytes(mode, (samples.shape[1], samples.shape[0]), np.ascontiguousarray(samples).tobytes())
-
-
 def _to_rgb(native: npt.NDArray[Any], mode: str) -> RGB:
     if mode.endswith(";16"):
         native = (native >> 8).astype(np.uint8)
@@ -295,7 +245,7 @@ def _to_rgb(native: npt.NDArray[Any], mode: str) -> RGB:
     if mode == "L":
         return np.ascontiguousarray(np.repeat(native[:, :, None], 3, axis=2))
     if mode == "CMYK":
-        return np.asarray(_image(native, "CMYK").convert("RGB"))
+        return np.asarray(image_of(native, "CMYK").convert("RGB"))
     return np.ascontiguousarray(native)
 
 

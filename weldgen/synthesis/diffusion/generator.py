@@ -86,13 +86,16 @@ class DiffusionGenerator:
         seeds = [np.asarray(padded(start.image), np.uint8) for start in starts]
         controls = [Image.fromarray(control_image(image, config.tile_factor)) for image in seeds]
         with torch.inference_mode():
+            latents = self._latents(seeds)
+            # the pipeline knows latents by their four channels; others it encodes itself, one by one
+            given = latents if latents.shape[1] == 4 else [Image.fromarray(image) for image in seeds]
             output = self._pipe(
-                image=self._latents(seeds),
+                image=given,
                 control_image=controls,
                 strength=config.chosen_strength,
                 controlnet_conditioning_scale=config.control_scale,
                 control_guidance_end=config.control_end,
-                callback_on_step_end=self._keeper(starts, seeds),
+                callback_on_step_end=self._keeper(starts, latents),
                 **self._common(requests, prompts),
             )
         return [_pixels(image, request) for image, request in zip(output.images, requests, strict=True)]
@@ -126,30 +129,27 @@ class DiffusionGenerator:
         return given
 
     def _latents(self, seeds: Sequence[RGB]) -> Any:
-        """Latents of images in one go, where the pipeline takes them; else the images, which it encodes one by one."""
+        """Latents of a batch of images, encoded together, (B, C, h, w)."""
         import torch
 
         from weldgen.synthesis.diffusion.autoencoder import latents_of
 
         vae = self._pipe.vae
-        overflows = vae.config.force_upcast and vae.dtype == torch.float16  # the pipeline knows what to do
-        if vae.config.latent_channels != 4 or overflows:  # it knows latents by their four channels
-            return [Image.fromarray(image) for image in seeds]
+        dtype = vae.dtype
+        if vae.config.force_upcast and dtype == torch.float16:  # SDXL's own autoencoder overflows in half precision
+            vae.to(torch.float32)
         pixels = torch.from_numpy(np.stack(seeds)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.inference_mode():
-            return latents_of(vae, pixels.to(self._device, vae.dtype))[0]
+        latents = latents_of(vae, pixels.to(self._device, vae.dtype))[0]
+        vae.to(dtype)
+        return latents.to(dtype)
 
-    def _keeper(self, starts: Sequence[Start], seeds: Sequence[RGB]) -> Any:
-        """After each step, puts back what must stay; None where all may change."""
+    def _keeper(self, starts: Sequence[Start], original: Any) -> Any:
+        """After each step, puts back what must stay of `original`, latents; None where all may change."""
         if all(start.free is None for start in starts):
             return None
         import torch
 
-        from weldgen.synthesis.diffusion.autoencoder import latents_of
-
-        pipe, vae = self._pipe, self._pipe.vae
-        pixels = torch.from_numpy(np.stack(seeds)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        original = latents_of(vae, pixels.to(self._device, vae.dtype))[0]
+        pipe = self._pipe
         masks = [np.ones(start.image.shape[:2], np.float32) if start.free is None else start.free for start in starts]
         free = torch.from_numpy(np.stack([padded(mask) for mask in masks]))[:, None].to(original)
         free = torch.nn.functional.interpolate(free, original.shape[-2:], mode="area")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -67,14 +68,14 @@ class DiffusionConfig(Config):
         return self
 
     @property
+    @abstractmethod
     def parts(self) -> tuple[tuple[str, str], ...]:
         """Source and revision of the model, the ControlNet and, where one is set, the autoencoder."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def licences(self) -> dict[str, str]:
         """Source -> licence of every part but the LoRA."""
-        raise NotImplementedError
 
     @property
     def chosen_strength(self) -> float:
