@@ -43,7 +43,10 @@ def test_a_rendering_passes() -> None:
     [
         (np.full((64, 96, 3), 128, np.uint8), "blank"),
         (np.repeat(np.linspace(60, 200, 960).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2), "blurred"),
-        (np.where(np.random.default_rng(0).random((64, 96, 3)) < 0.5, 0, 255).astype(np.uint8), ""),
+        (np.where(np.random.default_rng(0).random((64, 96, 3)) < 0.5, 4, 250).astype(np.uint8), ""),
+        # light blue that burnt out in one colour: its grey is far from white
+        (np.where(np.random.default_rng(0).random((64, 96, 1)) < 0.4, (170, 210, 255), 90).astype(np.uint8), "clipped"),
+        (np.where(np.random.default_rng(0).random((64, 96, 1)) < 0.2, (170, 210, 255), 90).astype(np.uint8), ""),
         (
             np.where(np.random.default_rng(0).random((64, 96, 1)) < 0.7, 255, 90).astype(np.uint8).repeat(3, 2),
             "clipped",

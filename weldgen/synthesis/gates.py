@@ -36,7 +36,9 @@ class GateConfig(Config):
 
     min_deviation: float = Field(6.0, ge=0, description="deviation of the grey values (0..255) below which it is blank")
     min_detail: float = Field(1.0, ge=0, description="mean step between neighbours (0..255) below which it is blurred")
-    max_clipped: float = Field(0.5, gt=0, le=1, description="largest share of pixels that are black or white")
+    max_clipped: float = Field(
+        0.3, gt=0, le=1, description="largest share of pixels that are black, or burnt out in a colour"
+    )
     min_defect_px: int = Field(12, ge=0, description="smallest visible area of a defect of the recipe")
     duplicate_bits: int = Field(
         32, ge=-1, le=80, description="hashes at most so many of 256 bits apart are copies; -1: off"
@@ -70,7 +72,7 @@ def check_image(image: RGB, defects: Sequence[DefectBox], config: GateConfig) ->
         return "blank"
     if float(np.abs(np.diff(grey, axis=1)).mean() + np.abs(np.diff(grey, axis=0)).mean()) / 2 < config.min_detail:
         return "blurred"
-    if float(np.mean((grey < 2) | (grey > 253))) > config.max_clipped:
+    if float(np.mean((grey < 2) | (image.max(axis=2) > 253))) > config.max_clipped:
         return "clipped"
     if any(defect.area_px < config.min_defect_px for defect in defects):
         return "defect not visible"
