@@ -27,6 +27,7 @@ from PIL import Image
 from weldgen.data.images import read_rgb, write_rgb
 from weldgen.runtime import derive_seed
 from weldgen.synthesis.diffusion.generator import DiffusionGenerator
+from weldgen.synthesis.diffusion.pipeline import load_pipeline
 from weldgen.synthesis.diffusion.settings import DiffusionConfig
 from weldgen.synthesis.diffusion.starts import control_image
 from weldgen.synthesis.prompts import draw_prompt
@@ -87,8 +88,7 @@ def plain_loop(pipe: Any, config: DiffusionConfig, requests: list[Request]) -> N
 
 
 def measure(config: DiffusionConfig, device: str, photo: Path, long_px: int, batches: tuple[int, ...], n: int) -> None:
-    generator = DiffusionGenerator(config, device)
-    pipe = generator._pipe
+    pipe = load_pipeline(config, device)
     wait = torch.cuda.synchronize if device.startswith("cuda") else (lambda: None)
     plain_loop(pipe, config, requests_for(photo, 2, long_px))  # warm
     wait()
@@ -97,6 +97,9 @@ def measure(config: DiffusionConfig, device: str, photo: Path, long_px: int, bat
     wait()
     plain = n / (time.perf_counter() - start)
     print(f"plain diffusers loop, {long_px} px: {plain:.2f} images/s", flush=True)
+    del pipe
+    generator = DiffusionGenerator(config, device)
+    pipe = generator._pipe
     for batch in batches:
         ours = generator.at(config.model_copy(update={"batch_size": batch}))
         count = max(n, 2 * batch)

@@ -13,6 +13,7 @@ from weldgen.synthesis.diffusion.generator import DiffusionGenerator
 from weldgen.synthesis.diffusion.starts import control_image, padded, view_of
 from weldgen.synthesis.generate import SynthConfig, synth
 from weldgen.synthesis.generators import choose_generator
+from weldgen.synthesis.prompts import draw_prompt, every_prompt
 from weldgen.synthesis.recipes import RECIPES
 from weldgen.synthesis.requests import Request
 from weldgen.synthesis.sdxl import SdxlConfig
@@ -65,6 +66,30 @@ def test_photo_prompt_and_lora_reach_the_result(tiny_sdxl: dict[str, str], photo
     config = SdxlConfig(**tiny_sdxl, lora=str(tmp_path / "lora"))
     adapted = DiffusionGenerator(config, "cpu").generate([request])[0].image
     assert np.abs(plain.astype(int) - adapted).max() > 2
+
+
+@pytest.mark.parametrize("managed", [False, True])
+def test_text_encoders_leave_the_pipeline_between_visits(tiny_sdxl: dict[str, str], managed: bool) -> None:
+    import torch
+
+    from weldgen.synthesis.diffusion.pipeline import load_pipeline
+    from weldgen.synthesis.diffusion.texts import Texts
+
+    pipe, untouched = (load_pipeline(SdxlConfig(**tiny_sdxl), "cpu") for _ in range(2))
+    texts = Texts(pipe, "cpu", managed=managed)
+    assert (pipe.text_encoder is None) == (pipe.text_encoder_2 is None) == (not managed)
+    embeds, pooled = texts.embed(["a crack", "a sound weld", "a crack"])
+    assert (pipe.text_encoder is None) == (not managed)
+    wanted, _, wanted_pooled, _ = untouched.encode_prompt("a sound weld", do_classifier_free_guidance=False)
+    torch.testing.assert_close(embeds[1:2], wanted, rtol=0, atol=0)
+    torch.testing.assert_close(pooled[1:2], wanted_pooled, rtol=0, atol=0)
+    assert torch.equal(embeds[0], embeds[2]) and not torch.equal(embeds[0], embeds[1])
+
+
+def test_every_prompt_is_all_that_may_be_drawn() -> None:
+    every = set(every_prompt(RECIPES["crack"]))
+    drawn = {draw_prompt(RECIPES["crack"], np.random.default_rng(seed)) for seed in range(600)}
+    assert drawn == every and all("{" not in prompt for prompt in every)
 
 
 def test_pipeline_is_set_up_for_a_distilled_model(tiny_sdxl: dict[str, str]) -> None:

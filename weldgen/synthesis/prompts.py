@@ -26,6 +26,17 @@ def draw_prompt(recipe: Recipe, rng: np.random.Generator) -> str:
     return _fill(prompts_of(recipe), rng)
 
 
+def every_prompt(recipe: Recipe) -> list[str]:
+    """All that `draw_prompt` may say for a recipe."""
+    book = shipped_book()
+    return [
+        prompt.replace("{metal}", metal).replace("{lighting}", lighting)
+        for prompt in prompts_of(recipe)
+        for metal in book.metals
+        for lighting in book.lighting
+    ]
+
+
 def draw_photo_prompt(recipe: Recipe, rng: np.random.Generator) -> str:
     """One prompt for a real photo of a class; it names no defect that the photo need not show."""
     several = len(recipe.defects) > 1 and not recipe.prompts

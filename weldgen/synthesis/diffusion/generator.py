@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from weldgen.runtime import derive_seed, resolve_device
-from weldgen.synthesis.diffusion.pipeline import load_pipeline
+from weldgen.synthesis.diffusion.pipeline import load_pipeline, offloads
 from weldgen.synthesis.diffusion.settings import INPAINT, TEXT, DiffusionConfig
 from weldgen.synthesis.diffusion.starts import Start, control_image, hold_structure, padded, start_of
+from weldgen.synthesis.diffusion.texts import Texts
 from weldgen.synthesis.prompts import draw_prompt
 from weldgen.synthesis.requests import RGB, Generated, Request
 from weldgen.synthesis.sdxl import require_parts
@@ -41,8 +42,8 @@ class DiffusionGenerator:
         self._config, self._fit = config, fit
         self._device = resolve_device(device)
         self._pipe = load_pipeline(config, self._device)
+        self._texts = Texts(self._pipe, self._device, managed=offloads(config, self._device))
         self._from_text = _text_pipeline(self._pipe) if config.mode == TEXT else None
-        self._prompts: dict[str, tuple[Any, Any]] = {}
 
     def at(self, config: DiffusionConfig) -> DiffusionGenerator:
         """The same loaded model under settings that differ in how it is run, not in its parts or its LoRA."""
@@ -113,19 +114,18 @@ class DiffusionGenerator:
         """What every pipeline is told."""
         import torch
 
-        encoded = [self._encode(prompt) for prompt in prompts]
+        embeds, pooled = self._texts.embed(prompts, [request.recipe for request in requests])
         given: dict[str, Any] = {
-            "prompt_embeds": torch.cat([embeds for embeds, _ in encoded]),  # (B, 77, 2048)
-            "pooled_prompt_embeds": torch.cat([pooled for _, pooled in encoded]),  # (B, 1280)
+            "prompt_embeds": embeds,
+            "pooled_prompt_embeds": pooled,
             "num_inference_steps": self._config.steps,
             "guidance_scale": self._config.guidance,
             "generator": [torch.Generator("cpu").manual_seed(request.seed) for request in requests],
             "output_type": "np",
         }
         if self._config.guidance > 1:
-            embeds, pooled = self._encode(self._config.negative)
-            given["negative_prompt_embeds"] = embeds.repeat(len(requests), 1, 1)
-            given["negative_pooled_prompt_embeds"] = pooled.repeat(len(requests), 1)
+            negative, negative_pooled = self._texts.embed([self._config.negative] * len(requests))
+            given |= {"negative_prompt_embeds": negative, "negative_pooled_prompt_embeds": negative_pooled}
         return given
 
     def _latents(self, seeds: Sequence[RGB]) -> Any:
@@ -161,18 +161,6 @@ class DiffusionGenerator:
             return {"latents": free * latents + (1 - free) * (original + sigma * noise).to(latents.dtype)}
 
         return keep
-
-    def _encode(self, prompt: str) -> tuple[Any, Any]:
-        """Embeddings of a prompt, (1, 77, 2048) and (1, 1280), kept for the next image."""
-        if prompt not in self._prompts:
-            import torch
-
-            with torch.inference_mode():
-                embeds, _, pooled, _ = self._pipe.encode_prompt(
-                    prompt, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
-                )
-            self._prompts[prompt] = (embeds, pooled)
-        return self._prompts[prompt]
 
 
 def _text_pipeline(pipe: Any) -> Any:

@@ -46,13 +46,18 @@ def load_pipeline(config: DiffusionConfig, device: str) -> Any:
     return _to_device(pipe, config, device)
 
 
-def _to_device(pipe: Any, config: DiffusionConfig, device: str) -> Any:
+def offloads(config: DiffusionConfig, device: str) -> bool:
+    """Whether diffusers moves each part to the device when it is needed, and back."""
     import torch
 
     if not device.startswith("cuda"):
-        return pipe.to(device)
+        return False
     small = torch.cuda.get_device_properties(device).total_memory < _OFFLOAD_BELOW_BYTES
-    if config.offload == "model" or (config.offload == "auto" and small):
+    return config.offload == "model" or (config.offload == "auto" and small)
+
+
+def _to_device(pipe: Any, config: DiffusionConfig, device: str) -> Any:
+    if offloads(config, device):
         pipe.enable_model_cpu_offload(device=device)
         return pipe
     return pipe.to(device)
