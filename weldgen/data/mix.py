@@ -192,16 +192,22 @@ def _plan(
     taken: set[str] = set()
     for sample, dataset in [*((s, photos) for s in photos.samples), *((s, made) for s in chosen)]:
         own = weights.get(sample.label, 1.0) if sample.origin == "real" and sample.split == "train" else 1.0
-        name = _name_in_class(sample)
-        target = f"{sample.split}/{sample.label}/{name}"
-        if target in taken:
-            renamed = PurePosixPath(name).with_name(f"{sample.id[:8]}_{PurePosixPath(name).name}")
-            target = f"{sample.split}/{sample.label}/{renamed}"
-        taken.add(target)
+        target = split_name(sample, taken)
         dropped = {KEY} if sample.split == "val" else {KEY, SYNTHETIC_VALIDATION}
         extra = {k: v for k, v in sample.extra.items() if k not in dropped} | {"weight": round(own, 4)}
         plan.append((replace(sample, file_name=target, extra=extra), dataset.path(sample)))
     return plan
+
+
+def split_name(sample: Sample, taken: set[str]) -> str:
+    """`<split>/<class>/<name>` of a sample, with its id in the name where another one is called so; joins `taken`."""
+    name = _name_in_class(sample)
+    target = f"{sample.split}/{sample.label}/{name}"
+    if target in taken:
+        renamed = PurePosixPath(name).with_name(f"{sample.id[:8]}_{PurePosixPath(name).name}")
+        target = f"{sample.split}/{sample.label}/{renamed}"
+    taken.add(target)
+    return target
 
 
 def _name_in_class(sample: Sample) -> str:

@@ -19,6 +19,8 @@ from weldgen.errors import ConfigError, DataError
 from weldgen.runtime import derive_seed, log
 
 _HASH_SIDE = 8
+# The id of a second file with the same bytes: `<hash>-2`.
+_COPY = re.compile(r"([0-9a-f]{20})(?:-\d+)?")
 
 
 class SplitConfig(Config):
@@ -120,6 +122,8 @@ def perceptual_hash(path: Path) -> npt.NDArray[np.bool_] | None:
 
 def _names(sample: Sample, pattern: str) -> list[str]:
     names = [f"group:{sample.group}"] if sample.group else []
+    copy = _COPY.fullmatch(sample.id)
+    names += [f"content:{copy[1]}"] if copy else []
     match = re.search(pattern, Path(sample.file_name).name) if pattern else None
     if match:
         names.append(f"pattern:{match.group(1) if match.groups() else match.group(0)}")
@@ -141,18 +145,25 @@ def _group_name(group: str, members: Mapping[str, Sequence[Sample]]) -> str:
     return group if len(members[group]) > 1 else ""
 
 
-def _assign(
-    members: Mapping[str, Sequence[Sample]], config: SplitConfig, seed: int, fixed: Mapping[str, str]
-) -> dict[str, str]:
-    """Group -> split; the groups of each class are dealt out in a seeded order until the shares are met."""
+def groups_by_label(members: Mapping[str, Sequence[Sample]]) -> dict[str, list[str]]:
+    """Class -> its groups; one with photos of several classes counts for the most frequent."""
     by_label: dict[str, list[str]] = defaultdict(list)
-    result: dict[str, str] = {}
     for group, samples in members.items():
         labels = Counter(sample.label for sample in samples)
         if len(labels) > 1:
             names = ", ".join(sample.file_name for sample in samples[:3])
             log.warning("near-duplicates with different classes, kept in one split: %s", names)
         by_label[labels.most_common(1)[0][0]].append(group)
+    return by_label
+
+
+def _assign(
+    members: Mapping[str, Sequence[Sample]], config: SplitConfig, seed: int, fixed: Mapping[str, str]
+) -> dict[str, str]:
+    """Group -> split; the groups of each class are dealt out in a seeded order until the shares are met."""
+    by_label = groups_by_label(members)
+    result: dict[str, str] = {}
+    for group, samples in members.items():
         decided = {fixed[sample.id] for sample in samples if sample.id in fixed}
         if len(decided) > 1:
             raise DataError(
