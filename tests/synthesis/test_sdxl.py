@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from weldgen.data.dataset import Dataset
-from weldgen.data.images import write_rgb
+from weldgen.data.images import read_rgb, write_rgb
 from weldgen.errors import BackendError, DataError
+from weldgen.synthesis import gates, shards
 from weldgen.synthesis.diffusion.generator import DiffusionGenerator
 from weldgen.synthesis.diffusion.starts import control_image, padded, view_of
 from weldgen.synthesis.generate import SynthConfig, synth
@@ -145,3 +146,21 @@ def test_unreadable_seed_photo(tmp_path: Path) -> None:
     request = Request(0, 0, "good", 1, 64, 64, RECIPES["good"], tmp_path / "torn.jpg", "id")
     with pytest.raises(DataError, match=r"torn\.jpg"):
         view_of(request)
+
+
+def test_shards_make_what_one_run_makes(
+    tiny_sdxl: dict[str, str], weld_dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (gates, shards):
+        monkeypatch.setattr(module, "BLOCK", 2)
+    model = SdxlConfig(**tiny_sdxl, batch_size=3)
+    config = SynthConfig(n=6, generator="sdxl", device="cpu", size_px=64, quality_images=0, sdxl=model)
+    made = []
+    for name, shard in (("whole", "1/1"), ("first", "1/2"), ("second", "2/2")):
+        synth(weld_dataset, tmp_path / name, config.model_copy(update={"shard": shard}))
+        opened = Dataset.open(tmp_path / name)
+        made.append({sample.id: read_rgb(opened.path(sample)) for sample in opened.samples})
+    whole, *parts = made
+    joined = parts[0] | parts[1]
+    assert len(parts[0]) == 4 and whole.keys() == joined.keys()
+    assert all(np.abs(whole[name].astype(int) - joined[name]).max() <= 1 for name in whole)
