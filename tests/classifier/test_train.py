@@ -110,7 +110,7 @@ def test_accumulated_batches_make_fewer_steps(photos, tmp_path, tiny_config):
     summary = train(photos, tmp_path / "model", config)
     assert summary.details["steps_per_epoch"] == 2  # twelve images: three batches of 4, and one more fills the step
     assert summary.details["steps"] == 6
-    plan = plan_run(12, tiny_config(training={"batch_size": 8, "accumulation": 100}), "cpu", pretrained=False)
+    plan = plan_run(12, 12, tiny_config(training={"batch_size": 8, "accumulation": 100}), "cpu", pretrained=False)
     assert (plan.steps_per_epoch, plan.accumulation) == (1, 2)
     assert [plan.ends_step(batch) for batch in range(2)] == [False, True]
     assert plan.batch_number(3, 1) == 7
@@ -227,15 +227,15 @@ def test_synthetic_images_train_and_never_validate(tmp_path, make_photos, tiny_c
 
 def test_few_images_get_more_epochs(tiny_config):
     config = tiny_config(training={"epochs": 3, "min_steps": 60, "batch_size": 8})
-    assert plan_run(17, config, "cpu", pretrained=False).epochs == 20
-    assert plan_run(8000, config, "cuda", pretrained=False).epochs == 3
+    assert plan_run(17, 17, config, "cpu", pretrained=False).epochs == 20
+    assert plan_run(8000, 8000, config, "cuda", pretrained=False).epochs == 3
 
 
 @pytest.mark.parametrize(("device", "most", "epochs"), [("cpu", 600, 6), ("cpu", 0, 40), ("cuda", 600, 40)])
 def test_many_images_get_fewer_epochs_on_a_cpu(tiny_config, device, most, epochs):
     config = tiny_config(training={"epochs": 40, "batch_size": 8, "cpu_max_steps": most})
-    assert plan_run(800, config, device, pretrained=False).epochs == epochs
-    assert plan_run(10**6, config, "cpu", pretrained=False).epochs >= 1
+    assert plan_run(800, 800, config, device, pretrained=False).epochs == epochs
+    assert plan_run(10**6, 10**6, config, "cpu", pretrained=False).epochs >= 1
 
 
 def test_the_order_depends_on_seed_and_epoch_and_fills_its_batches():

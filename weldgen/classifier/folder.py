@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from weldgen.classifier.keeper import BEST, HISTORY, LAST
 from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
+from weldgen.classifier.memory import BATCH
 from weldgen.classifier.model_file import CARD_NAME, WEIGHTS_NAME
 from weldgen.classifier.operating_point import OPERATING_NAME
 from weldgen.receipts import FAILURES_NAME, RECEIPT_NAME
@@ -14,8 +15,8 @@ MODEL = Contents(
     "train",
     "model",
     (
-        RUN_NAME, RECEIPT_NAME, BEST, LAST, HISTORY, CARD_NAME, WEIGHTS_NAME, FAILURES_NAME, TENSORBOARD, WANDB, MLFLOW,
-        OWN_RECORD, OWN_WEIGHTS, OPERATING_NAME, "report.html",
+        RUN_NAME, RECEIPT_NAME, BEST, LAST, BATCH, HISTORY, CARD_NAME, WEIGHTS_NAME, FAILURES_NAME, TENSORBOARD, WANDB,
+        MLFLOW, OWN_RECORD, OWN_WEIGHTS, OPERATING_NAME, "report.html",
     ),
-    (LAST,),
+    (LAST, BATCH),
 )  # fmt: skip

@@ -136,7 +136,8 @@ class Keeper(pl.Callback):
     def _stop_if_stale(self, trainer: pl.Trainer, epoch: int) -> None:
         patience = self._settings.patience
         enough = trainer.global_step >= self._settings.min_steps and self._improved_epoch
-        if patience and enough and epoch - self._improved_epoch >= patience:
+        since = max(self._improved_epoch, self._plan.first_full)
+        if patience and enough and epoch - since >= patience:
             trainer.should_stop = True
 
     def _save(self, trainer: pl.Trainer) -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import Sampler
 
 from weldgen.classifier.augment import augment
 from weldgen.classifier.preprocess import Frame, letterbox
+from weldgen.classifier.progressive import shrink
 from weldgen.classifier.settings import AugmentationSettings
 from weldgen.data.dataset import Dataset, Failure, Sample
 from weldgen.data.images import read_rgb
@@ -124,12 +125,14 @@ class TrainingSet(TorchDataset[tuple[Tensor, int]]):
         images: What to train on.
         settings: The augmentation.
         seed: Seed of the run; with the epoch and the sample's id it decides each augmentation.
+        frames: Height and width of the images of each epoch; empty: they stay as they are.
     """
 
-    def __init__(self, images: Images, settings: AugmentationSettings, seed: int) -> None:
+    def __init__(self, images: Images, settings: AugmentationSettings, seed: int, frames: Sequence[Frame] = ()) -> None:
         self._images = images
         self._settings = settings
         self._seed = seed
+        self._frames = frames
 
     def __len__(self) -> int:
         return len(self._images)
@@ -138,6 +141,8 @@ class TrainingSet(TorchDataset[tuple[Tensor, int]]):
         epoch, row = key
         seed = derive_seed(self._seed, "augment", epoch, self._images.samples[row].id)
         image = torch.from_numpy(np.array(self._images.framed[row]))
+        if self._frames:
+            image = shrink(image, self._frames[epoch])
         return augment(image, self._settings, seed), int(self._images.targets[row])
 
 

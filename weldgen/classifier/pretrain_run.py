@@ -23,8 +23,9 @@ from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.network import WeldNetwork, adapt_statistics
 from weldgen.classifier.pretrain_keeper import PretrainKeeper
 from weldgen.classifier.pretraining import PretrainConfig
-from weldgen.classifier.run import PRECISIONS, choose_precision, length_notes, quiet_lightning
+from weldgen.classifier.run import length_notes
 from weldgen.classifier.spread import MEASURED, collapsed, measure_spread, squares
+from weldgen.classifier.trainer import PRECISIONS, choose_precision, quiet_lightning
 from weldgen.classifier.views import Photos, ViewSet
 from weldgen.data.dataset import Sample
 from weldgen.errors import BackendError

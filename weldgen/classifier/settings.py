@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from weldgen.config import Config, StageConfig
 from weldgen.data.split import SplitConfig
@@ -104,6 +104,11 @@ class TrainingSettings(Config):
     )
     batch_size: int = Field(16, ge=1, description="images that pass through the network at once")
     accumulation: int = Field(1, ge=1, description="batches a step: like larger batches, in the memory of one")
+    progressive: tuple[Annotated[int, Field(ge=32, le=2048, multiple_of=32)], ...] = Field(
+        (),
+        description="image sizes of equally long parts of the training, the last one data.image_size, e.g. [256, 384]: "
+        "the first epochs are cheaper; []: data.image_size throughout",
+    )
     optimizer: Literal["adamw", "adam", "sgd", "lion", "ranger21"] = Field(
         "adamw",
         description="adamw, adam, sgd (Nesterov, momentum 0.9), lion (takes a third to a tenth of the rate), or "
@@ -146,6 +151,13 @@ class TrainingSettings(Config):
     compile: bool = Field(
         False, description="torch.compile the network: minutes at the start, then faster steps; needs a C++ compiler"
     )
+
+    @field_validator("progressive")
+    @classmethod
+    def _rises(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        if list(sizes) != sorted(sizes):
+            raise ValueError("no size is smaller than the one before it, e.g. [256, 384]")
+        return sizes
 
 
 class AugmentationSettings(Config):

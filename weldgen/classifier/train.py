@@ -42,7 +42,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         config: Settings.
 
     Raises:
-        ConfigError: A file of weights does not exist, or class weights that do not fit the classes.
+        ConfigError: A file of weights does not exist, or class weights or sizes that do not fit.
         DataError: Fewer than two classes have training images.
         BackendError: Weights or a device are missing.
         OutputError: The folder holds files that weldgen did not make, or cannot be written.
@@ -50,6 +50,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     from weldgen.classifier.folder import MODEL
     from weldgen.classifier.linear import fit_linear
     from weldgen.classifier.loader import load_images
+    from weldgen.classifier.progressive import check_progressive
     from weldgen.classifier.run import fit
 
     started = time.monotonic()
@@ -62,6 +63,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     opened = open_training_data(dataset, config)
     check_unseen(config.model.weights, opened)
     check_class_weights(config, opened.labels)
+    check_progressive(config, linear=_is_linear(opened, config))
     device = resolve_device(config.device)
     frame = _frame(opened, config)
     with RunFolder(out, MODEL, key) as folder:

@@ -1,0 +1,131 @@
+"""Lightning's trainer and its loaders, set up for one run."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch._dynamo.exc import TorchDynamoException
+from torch.utils.data import DataLoader
+
+from weldgen.classifier.keeper import Keeper
+from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet
+from weldgen.classifier.loggers import open_loggers
+from weldgen.classifier.module import ClassifierModule
+from weldgen.classifier.plan import Plan
+from weldgen.classifier.progressive import frames_by_epoch
+from weldgen.classifier.settings import TrainConfig
+from weldgen.classifier.watch import watchers
+from weldgen.errors import BackendError
+from weldgen.runtime import cpu_count, resolve_jobs
+
+_MAX_WORKERS = 8
+PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+Loader = DataLoader[Any]
+
+
+def choose_precision(wanted: str, device: str) -> str:
+    """`fp32`, `bf16` or `fp16`; `auto` takes what is fastest on the device.
+
+    CPUs with AMX train half as fast again in bf16; those that have AVX512-bf16 alone are slower in it
+    (EfficientNet-Lite0 at 256 px, one Zen 4 core, channels last: 9.2 images a second in fp32, 7.4 in bf16).
+    """
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cuda"):
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device == "cpu" and torch.cpu._is_amx_tile_supported():
+        return "bf16"
+    return "fp32"
+
+
+def make_loaders(
+    training: Images, judges: Images, weights: Sequence[float], device: str, config: TrainConfig, plan: Plan
+) -> tuple[Loader, Loader | None]:
+    """Batches of training images, and of those that judge; None where there are none.
+
+    Args:
+        training: What to train on.
+        judges: What chooses the best epoch; always at the size of the model's input.
+        weights: How often each training image is drawn.
+        device: Where the network is.
+        config: Settings.
+        plan: Batches and length of the run.
+    """
+    # On a CPU the training itself takes all cores, and workers would only compete with it.
+    workers = 0 if device == "cpu" else min(resolve_jobs(config.jobs), cpu_count(), _MAX_WORKERS)
+    shared: dict[str, Any] = {
+        "batch_size": plan.batch_size,
+        "num_workers": workers,
+        "pin_memory": device.startswith("cuda"),
+        "persistent_workers": workers > 0,
+    }
+    order = EpochOrder(weights, plan.batch_size * plan.accumulation, config.seed)
+    # The statistics of pre-trained layers are taken from the first images that are drawn: at the model's own size.
+    order.set_epoch(plan.first_full)
+    frames = frames_by_epoch(training.frame, config.training.progressive, config.data.image_size, plan)
+    images = TrainingSet(training, config.augmentation, config.seed, frames)
+    return (
+        DataLoader(images, sampler=order, **shared),
+        DataLoader(ValidationSet(judges), **shared) if len(judges) else None,
+    )
+
+
+def make_trainer(out: Path, device: str, precision: str, plan: Plan, config: TrainConfig, keeper: Keeper) -> pl.Trainer:
+    """Lightning's trainer, without anything of its own that writes or prints."""
+    kind, _, index = device.partition(":")
+    return pl.Trainer(
+        accelerator="gpu" if kind == "cuda" else kind,
+        devices=[int(index)] if index else 1,
+        precision=PRECISIONS[precision],
+        max_epochs=plan.epochs,
+        gradient_clip_val=config.training.clip_norm or None,
+        accumulate_grad_batches=plan.accumulation,
+        logger=open_loggers(out, config),
+        callbacks=[keeper, *watchers()],
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=out,
+        inference_mode=False,
+    )
+
+
+def run_trainer(
+    trainer: pl.Trainer, module: ClassifierModule, loaders: tuple[Loader, Loader | None], resume: Path | None
+) -> None:
+    """Train.
+
+    Raises:
+        BackendError: The network cannot be compiled.
+        KeyboardInterrupt: The user stopped it.
+    """
+    try:
+        trainer.fit(module, loaders[0], loaders[1], ckpt_path=resume, weights_only=True)
+    except SystemExit as error:  # Lightning turns Ctrl-C into an exit; the command line has its own words for it
+        raise KeyboardInterrupt from error
+    except TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BackendError(f"torch cannot compile this network: {reason}", "training.compile=false") from error
+
+
+@contextmanager
+def quiet_lightning() -> Iterator[None]:
+    """Lightning's hints and warnings are for its own users."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
