@@ -19,7 +19,8 @@ from weldgen.receipts import Summary, finished, read_receipt, stage_key, write_r
 from weldgen.runtime import derive_seed, output_errors, temporary_for, write_atomic
 
 if TYPE_CHECKING:
-    from weldgen.classifier.graph import Deployed
+    from torch import nn
+
     from weldgen.classifier.model_file import ModelCard
     from weldgen.classifier.operating_point import OperatingPoint
     from weldgen.data.images import RGB
@@ -48,7 +49,7 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
     """Export a trained model and check that it says what the original says.
 
     Args:
-        model: Folder of a trained model.
+        model: Folder of a trained model, or of an ensemble, which becomes one file with all its members.
         out: The file to write; its suffix follows the format. `labels.json` is written beside it.
         config: Settings.
 
@@ -57,9 +58,10 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
         BackendError: The exported file differs from the original, or a library is missing.
         OutputError: The file cannot be written, or stands there and was not made by weldgen.
     """
+    from weldgen.classifier.ensemble import load_members
     from weldgen.classifier.exported import metadata_of
-    from weldgen.classifier.graph import Deployed, to_onnx
-    from weldgen.classifier.model_file import load_model
+    from weldgen.classifier.graph import deploy, to_onnx
+    from weldgen.classifier.model_file import load_card
     from weldgen.classifier.operating_point import load_point
     from weldgen.classifier.tensorrt import load_tensorrt
 
@@ -73,13 +75,12 @@ def export(model: Path, out: Path, config: ExportConfig) -> Summary:
     written = _check_target(target)
     if config.format == "tensorrt":
         load_tensorrt()  # before the work, not after it
-    network, card = load_model(model)
+    card, members = load_card(model), load_members(model)
     images, source = parity_images(model, card, config.seed)
-    expected = expected_probabilities(Deployed(network, card.frame, card.temperature, half=False), images)
+    expected = expected_probabilities(deploy(members, half=False), images)
     point = load_point(model if model.is_dir() else model.parent) if config.operating else None
     metadata = metadata_of(card, config.threshold, config.precision, point)
-    deployed = Deployed(network, card.frame, card.temperature, half=config.precision == "fp16")
-    data = to_onnx(deployed, metadata)
+    data = to_onnx(deploy(members, half=config.precision == "fp16"), metadata)
     differences = check_parity(data, images, expected, config.precision)
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -119,8 +120,8 @@ def parity_images(model: Path, card: ModelCard, seed: int) -> tuple[list[RGB], s
         The images, (H, W, 3) uint8 RGB of several sizes, and where they come from.
     """
     receipt = read_receipt(model if model.is_dir() else model.parent)
-    root = Path(receipt["inputs"]["dataset"]) if receipt else None
-    if root is not None and root.is_dir():
+    root = Path(receipt["inputs"].get("dataset", "")) if receipt else None
+    if root is not None and root != Path() and root.is_dir():
         from weldgen.data.images import read_rgb
 
         dataset = Dataset.open(root)
@@ -133,7 +134,7 @@ def parity_images(model: Path, card: ModelCard, seed: int) -> tuple[list[RGB], s
     return _textures(seed), "random textures, because the training photos are not where they were"
 
 
-def expected_probabilities(deployed: Deployed, images: Sequence[RGB]) -> list[Any]:
+def expected_probabilities(deployed: nn.Module, images: Sequence[RGB]) -> list[Any]:
     """What torch says: one (K,) float32 for each photo."""
     import torch
 

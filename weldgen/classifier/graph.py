@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from weldgen.classifier.model_file import ModelCard
 from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.preprocess import Frame, Letterbox
 from weldgen.errors import BackendError
@@ -32,6 +33,7 @@ class Deployed(nn.Module):
 
     def __init__(self, network: WeldNetwork, frame: Frame, temperature: float, *, half: bool) -> None:
         super().__init__()
+        self.frame = frame
         self.letterbox = Letterbox(frame)
         self.network = network
         self.temperature = temperature
@@ -40,13 +42,47 @@ class Deployed(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Probabilities, (B, K) float32, of (B, H, W, 3) uint8 RGB."""
-        pixels = (self.letterbox(image) - self.network.mean) / self.network.std
+        return self.judge(self.letterbox(image))
+
+    def judge(self, framed: Tensor) -> Tensor:
+        """Probabilities, (B, K) float32, of letterboxed photos, (B, 3, h, w) float32 from 0 to 255."""
+        pixels = (framed - self.network.mean) / self.network.std
         features = self.network.backbone(pixels.to(self._dtype)).float()
         logits = self.network.head(self.network.embedding(features))
         return torch.softmax(logits / self.temperature, dim=1)
 
 
-def to_onnx(deployed: Deployed, metadata: Mapping[str, str]) -> bytes:
+class Averaged(nn.Module):
+    """The mean of what several models say of a photo, each of which sees it in its own frame.
+
+    Args:
+        members: The models.
+    """
+
+    def __init__(self, members: Sequence[Deployed]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Probabilities, (B, K) float32, of (B, H, W, 3) uint8 RGB."""
+        members = [cast(Deployed, member) for member in self.members]
+        # Members of one frame share the letterboxed photo, which costs more than a small network.
+        framed = {member.frame: member.letterbox(image) for member in members}
+        return torch.stack([member.judge(framed[member.frame]) for member in members]).mean(dim=0)
+
+
+def deploy(members: Sequence[tuple[WeldNetwork, ModelCard]], *, half: bool) -> nn.Module:
+    """What ships: one model, or the mean of several.
+
+    Args:
+        members: Networks with their cards.
+        half: As in `Deployed`.
+    """
+    deployed = [Deployed(network, card.frame, card.temperature, half=half) for network, card in members]
+    return deployed[0] if len(deployed) == 1 else Averaged(deployed)
+
+
+def to_onnx(deployed: nn.Module, metadata: Mapping[str, str]) -> bytes:
     """Trace the module into one ONNX file with free batch, height and width.
 
     Raises:

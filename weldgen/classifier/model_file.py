@@ -1,4 +1,8 @@
-"""A trained model on disk: `model.safetensors` with the weights, `model.json` with everything else."""
+"""A trained model on disk: `model.safetensors` with the weights, `model.json` with everything else.
+
+The `model.json` of an ensemble names its members instead, which are models in folders below (`weldgen.classifier.
+ensemble`).
+"""
 
 from __future__ import annotations
 
@@ -30,7 +34,7 @@ class ModelCard:
     Attributes:
         classes: Names, in the order of the outputs.
         frame: Height and width of the input in pixels.
-        backbone: timm name, or `torchvision/` and torchvision's.
+        backbone: timm name, or `torchvision/` and torchvision's; of an ensemble, those of its members.
         features: Length of the backbone's features.
         mean: Normalisation, for RGB from 0 to 1.
         std: Normalisation, for RGB from 0 to 1.
@@ -45,6 +49,7 @@ class ModelCard:
         licences: Third-party weights in the model, and the licences of what made synthetic training images.
         validation: Metrics of the best epoch.
         weldgen: Version that trained it.
+        members: Of an ensemble: the folders of the models whose probabilities are averaged, below its own.
     """
 
     classes: tuple[str, ...]
@@ -64,6 +69,7 @@ class ModelCard:
     licences: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, float] = field(default_factory=dict)
     weldgen: str = weldgen.__version__
+    members: Sequence[str] = ()
 
 
 def save_model(folder: Path, network: WeldNetwork, card: ModelCard) -> None:
@@ -75,6 +81,11 @@ def save_model(folder: Path, network: WeldNetwork, card: ModelCard) -> None:
     with output_errors(path):
         save_file(state, temporary_for(path))
         temporary_for(path).replace(path)
+    save_card(folder, card)
+
+
+def save_card(folder: Path, card: ModelCard) -> None:
+    """Write a card."""
     write_atomic(folder / CARD_NAME, json.dumps({"format": _FORMAT, **asdict(card)}, indent=1) + "\n")
 
 
@@ -106,13 +117,18 @@ def load_model(model: Path, device: str = "cpu") -> tuple[WeldNetwork, ModelCard
     """A trained network in evaluation mode, and its card.
 
     Raises:
-        DataError: There is no model.
+        DataError: There is no model, or an ensemble of several.
     """
     from safetensors.torch import load_file
 
     card = load_card(model)
-    network = build_network(card)
     folder = model if model.is_dir() else model.parent
+    if card.members:
+        raise DataError(
+            f"{folder} is an ensemble of {len(card.members)} models, and this takes a single one",
+            f"name one of them, e.g. {folder / card.members[0]}",
+        )
+    network = build_network(card)
     network.load_state_dict(load_file(folder / WEIGHTS_NAME))
     return network.to(torch.device(device)).eval(), card
 

@@ -64,15 +64,18 @@ def _exported(model: Path, device: str, jobs: int) -> Scorer:
 def _trained(model: Path, device: str) -> Scorer:
     import torch
 
-    from weldgen.classifier.model_file import load_model
+    from weldgen.classifier.ensemble import load_members
+    from weldgen.classifier.model_file import load_card
     from weldgen.classifier.preprocess import letterbox
 
-    network, card = load_model(model, device)
+    card, members = load_card(model), load_members(model, device)
+    frames = {own.frame for _, own in members}
 
     @torch.inference_mode()
     def probabilities(image: RGB) -> Probabilities:
-        framed = torch.from_numpy(letterbox(image, card.frame))[None].to(device)
-        found: Probabilities = (network(framed) / card.temperature).softmax(dim=1)[0].float().cpu().numpy()
+        framed = {frame: torch.from_numpy(letterbox(image, frame))[None].to(device) for frame in frames}
+        rows = [(network(framed[own.frame]) / own.temperature).softmax(dim=1)[0].float() for network, own in members]
+        found: Probabilities = torch.stack(rows).mean(dim=0).cpu().numpy()
         return found
 
     return Scorer(card.classes, card.seen, probabilities, load_point(model if model.is_dir() else model.parent))

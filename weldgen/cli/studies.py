@@ -44,6 +44,27 @@ def compare(
 
 
 @command(app)
+def ensemble(common: Common, words: Words = None, out: Out = None) -> int:
+    """Put several trained models into one, whose probabilities are the mean of theirs.
+
+    weldgen ensemble MODEL MODEL... [--out models/ensemble], then weldgen evaluate models/ensemble
+    """
+    from weldgen.classifier.ensemble import ensemble as put_together
+    from weldgen.config import StageConfig
+    from weldgen.stages import describe
+
+    models = list(words or ())
+    settings = [word for word in models if "=" in word and not Path(word).exists()]
+    if settings:
+        raise ConfigError(f"ensemble takes no settings, got {', '.join(settings)}", "weldgen ensemble MODEL MODEL...")
+    own = {name: value for name, value in common.flags.items() if value is not None}
+    summary = put_together([Path(model) for model in models], out or Path("models/ensemble"), StageConfig(**own))
+    for line in describe(summary) if not common.quiet else ():
+        typer.echo(line)
+    return 0
+
+
+@command(app)
 def pretrain(common: Common, words: Words = None, out: Out = None) -> int:
     """Warm the backbone up on the training images without their labels.
 
