@@ -25,7 +25,6 @@ from weldgen.receipts import (
     check_results,
     fingerprint,
     finished,
-    read_receipt,
     run_key,
     write_receipt,
 )
@@ -72,8 +71,8 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
     """Measure a model on the real photos of one split.
 
     Args:
-        model: Folder of a trained model, or an exported .onnx or .xml file. An operating point that the settings ask
-            for is kept in the folder.
+        model: Folder of a trained model or an ensemble, or an exported .onnx or .xml file. An operating point that the
+            settings ask for is kept in the folder.
         dataset: Dataset folder with splits; or a plain folder of classes: photos that the model has not seen are its
             test split.
         out: Folder for `metrics.json`, `predictions.jsonl` and the confusion matrices.
@@ -145,25 +144,18 @@ def _check_settings(config: EvaluateConfig, scorer: Scorer) -> None:
 def _choose_point(
     model: Path, dataset: Dataset, scorer: Scorer, config: EvaluateConfig, jobs: int
 ) -> tuple[OperatingPoint | None, list[str]]:
-    """Choose the operating point on validation photos alone and keep it beside the model.
-
-    They are those of the dataset, or else of the one that the model was trained on: new photos to measure on have none.
+    """Choose the operating point on photos that the model did not learn and keep it beside the model.
 
     Returns:
         The point, None where there are too few photos to choose one; and sentences for the user.
     """
+    from weldgen.classifier.held_out import judge_unseen
     from weldgen.classifier.operating import choose_decision, positive_class
     from weldgen.classifier.operating_point import OperatingPoint, save_point
-    from weldgen.classifier.predictions import as_arrays, predict_samples, validation_samples
+    from weldgen.classifier.predictions import as_arrays
 
     folder = _folder_of(model)
-    samples = validation_samples(dataset, scorer)
-    receipt = read_receipt(folder) if folder else None
-    source = Path(receipt["inputs"]["dataset"]) if receipt else None
-    if not samples and source and source.is_dir() and source != dataset.root:
-        dataset = Dataset.open(source)
-        samples = validation_samples(dataset, scorer)
-    found, _ = predict_samples(dataset, samples, scorer, jobs, config.tta)
+    found, said = judge_unseen(folder, dataset, scorer, config.device, jobs, config.tta)
     probabilities, truth = as_arrays(found, scorer.classes)
     positive = positive_class(config.operating, scorer.classes)
     point = None
@@ -174,7 +166,6 @@ def _choose_point(
         decision = choose_decision(probabilities, truth, scorer.classes, config.operating)
         settings = config.operating.model_dump(exclude={"positive"})
         point = OperatingPoint(decision, settings, config.tta, dict(sorted(Counter(p.label for p in found).items())))
-        said = []
     if folder:
         save_point(folder, point if point and point.decision.sentences() else None)
     elif point:

@@ -13,6 +13,9 @@ from weldgen.data.split import SplitConfig
 # Keys that other programs keep elsewhere -> where they are here.
 ALIASES = {"training.mixup": "augmentation.mixup", "training.cutmix": "augmentation.cutmix"}
 
+# More folds take longer and tell hardly more.
+MAX_FOLDS = 20
+
 
 class DataSettings(Config):
     """What the network sees."""
@@ -214,12 +217,26 @@ class LoggingSettings(Config):
 class TrainConfig(StageConfig):
     """Everything that `weldgen train` can be told."""
 
+    folds: int = Field(
+        0,
+        ge=0,
+        le=MAX_FOLDS,
+        description="cross-validation: so many models, each trained without a part of the photos that it is measured "
+        "on; together they are an ensemble; 0: one model",
+    )
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     split: SplitConfig = SplitConfig()
     logging: LoggingSettings = LoggingSettings()
+
+    @field_validator("folds")
+    @classmethod
+    def _check_folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("one fold holds nothing back; 0 (off) or 2 and more are accepted")
+        return folds
 
     @model_validator(mode="before")
     @classmethod

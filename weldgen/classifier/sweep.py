@@ -24,6 +24,7 @@ _NOT_COMPARABLE = {
     "device": "it changes no result",
     "jobs": "it changes no result",
     "logging": "it changes no result",
+    "folds": "a comparison measures one model of each value; --repeats trains several",
 }
 
 
@@ -151,10 +152,10 @@ def load_sections(
         if section not in by_section or "=" not in rest:
             raise ConfigError(f"'{text}': settings of mix and train are accepted here", "e.g. train.training.epochs=50")
         by_section[section].append(rest)
-    return (
-        load_config("mix", MixConfig, preset=preset, overrides=by_section["mix"], flags=flags),
-        load_config("train", TrainConfig, preset=preset, overrides=by_section["train"], flags=flags),
-    )
+    training = load_config("train", TrainConfig, preset=preset, overrides=by_section["train"], flags=flags)
+    if training.folds:
+        raise ConfigError(f"train.folds={training.folds}: {_NOT_COMPARABLE['folds']}", "train.folds=0")
+    return load_config("mix", MixConfig, preset=preset, overrides=by_section["mix"], flags=flags), training
 
 
 def _nearest(key: str) -> str:

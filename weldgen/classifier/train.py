@@ -38,7 +38,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
 
     Args:
         dataset: Dataset folder with splits, or a plain folder of classes, which is then divided.
-        out: Folder of the model.
+        out: Folder of the model; with `folds`, of the ensemble of them all (`weldgen.classifier.folds`).
         config: Settings.
 
     Raises:
@@ -64,6 +64,10 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     check_unseen(config.model.weights, opened)
     check_class_weights(config, opened.labels)
     check_progressive(config, linear=_is_linear(opened, config))
+    if config.folds:
+        from weldgen.classifier.folds import train_folds
+
+        return train_folds(opened, out, config, key)
     device = resolve_device(config.device)
     frame = _frame(opened, config)
     with RunFolder(out, MODEL, key) as folder:

@@ -18,6 +18,7 @@ from weldgen.data.scarce import synthetic_validation_warning
 from weldgen.receipts import FAILURES_NAME, receipt_folder
 from weldgen.report.drift import drift_pictures
 from weldgen.report.evaluation import measured_section
+from weldgen.report.folds import folds_section
 from weldgen.report.page import Picture, Section, Table, figure, full_sentences, picture
 from weldgen.report.searches import pretrain_section, tune_section
 from weldgen.report.sheets import strip
@@ -73,8 +74,10 @@ def mix_section(out: Path, receipt: Receipt) -> Section:
 
 
 def train_section(out: Path, receipt: Receipt) -> Section:
-    """Curves of the run and what it was trained on."""
+    """Curves of the run and what it was trained on; of a cross-validation, what its folds found."""
     details = receipt["details"]
+    if details["method"] == "folds":
+        return folds_section(out, receipt, _failed(out, receipt))
     none = {"real": 0, "synthetic": 0}
     rows = [
         (label, row["real"], row["synthetic"], *details["validated_on"].get(label, none).values())
