@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from weldgen.data.dataset import Dataset
-from weldgen.data.split import SplitConfig, decide_split
+from weldgen.data.dataset import Dataset, Sample
+from weldgen.data.split import SplitConfig, decide_split, find_groups
 from weldgen.errors import DataError
 
 
@@ -35,6 +35,15 @@ def test_near_duplicates_and_name_patterns_stay_together(class_folder, make_meta
     assert len({s.split for s in split.samples if "plate_" in s.file_name}) == 1
     assert len({s.group for s in split.samples if "plate_" in s.file_name}) == 1
     assert len({s.split for s in split.samples if "p7__" in s.file_name}) == 1
+
+
+def test_views_of_a_part_are_one_group_in_whatever_order_their_ids_come(tmp_path):
+    for seed in range(20):
+        ids = np.random.default_rng(seed).permutation(8)
+        samples = tuple(Sample(f"bad/part__{k}.png", f"{identity}", "bad") for k, identity in enumerate(ids))
+        dataset = Dataset(tmp_path, samples, ("bad",))
+        groups = find_groups(dataset, SplitConfig(duplicate_bits=-1, group_pattern="^(.+?)__"))
+        assert len(set(groups.values())) == 1
 
 
 def test_a_class_of_two_trains_whole(class_folder):

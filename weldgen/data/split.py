@@ -89,7 +89,8 @@ def find_groups(dataset: Dataset, config: SplitConfig) -> dict[str, str]:
 
     def root(identity: str) -> str:
         while parent[identity] != identity:
-            identity = parent[identity] = parent[parent[identity]]
+            parent[identity] = parent[parent[identity]]
+            identity = parent[identity]
         return identity
 
     def join(first: str, second: str) -> None:
