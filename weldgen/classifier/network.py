@@ -51,10 +51,13 @@ class WeldNetwork(nn.Module):
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self._layout)
 
+    def normalised(self, images: Tensor) -> Tensor:
+        """What the backbone takes, of (B, 3, H, W) RGB from 0 to 255, uint8 or float."""
+        return ((images.float() - self.mean) / self.std).contiguous(memory_format=self._layout)
+
     def features(self, images: Tensor) -> Tensor:
         """(B, F) features of (B, 3, H, W) RGB from 0 to 255, uint8 or float."""
-        pixels = (images.float() - self.mean) / self.std
-        return cast(Tensor, self.backbone(pixels.contiguous(memory_format=self._layout)))
+        return cast(Tensor, self.backbone(self.normalised(images)))
 
     def embed(self, images: Tensor) -> Tensor:
         """(B, E) embeddings of (B, 3, H, W) RGB from 0 to 255, uint8 or float."""

@@ -7,6 +7,7 @@ width and gives the same grey levels in torch, ONNX Runtime and OpenVINO. (The O
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -113,6 +114,14 @@ def frame_for(shapes: Sequence[tuple[int, int]], side_px: int) -> Frame:
         max(_STEP_PX, round(side_px * ratio / _STEP_PX) * _STEP_PX) for ratio in (aspect**-0.5, aspect**0.5)
     )
     return height, width
+
+
+def photo_in_frame(shape: tuple[int, ...], frame: Frame) -> tuple[int, int, int, int]:
+    """Where a letterboxed photo of shape (H, W, ...) lies in the frame: top, left, height, width in pixels."""
+    (height, width), (tall, wide) = shape[:2], frame
+    rows = min(max(math.floor(height * wide / width + 0.5), 1), tall)
+    columns = min(max(math.floor(width * tall / height + 0.5), 1), wide)
+    return (tall - rows) // 2, (wide - columns) // 2, rows, columns
 
 
 def letterbox(image: npt.NDArray[np.uint8], frame: Frame) -> npt.NDArray[np.uint8]:

@@ -66,9 +66,13 @@ class TorchvisionMap(nn.Module):
         """(B, 3, H, W) normalised images to a map, (B, F, h, w)."""
         return cast(Tensor, self.body(x)["map"])
 
+    def forward_head(self, x: Tensor) -> Tensor:
+        """The map to (B, F) features."""
+        return cast(Tensor, self.norm(self.global_pool(x)).flatten(1))
+
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) normalised images to (B, F) features."""
-        return cast(Tensor, self.norm(self.global_pool(self.forward_features(x))).flatten(1))
+        return self.forward_head(self.forward_features(x))
 
     @torch.no_grad()
     def stages(self) -> dict[str, int]:

@@ -1,0 +1,136 @@
+"""Class-activation maps: in which cells of its last map a trained model found what speaks for its answer.
+
+Each cell's evidence is the sum over the channels of activation times gradient, cell by cell (HiResCAM, Draelos and
+Carin 2020, https://arxiv.org/abs/2011.08891). Grad-CAM (Selvaraju et al., ICCV 2017) averages the gradients over the
+map first. Where features are pooled by their mean the two are the same; where they are pooled by their maximum, as
+those of the linear classifier, only one cell of a channel counts, and Grad-CAM would hand its weight to all cells that
+are active.
+
+It says where in the last map the evidence lies, and what a cell holds comes from around it too; through gates over the
+whole photo (squeeze-and-excite, as in EfficientNet and luna) a mark in a corner also reaches cells far off.
+
+What is explained is the answer's margin: its logit less those of the other classes together, for what speaks for all
+classes alike decides nothing. Lengths and spreads by which embeddings and pooled features are divided count as
+constants (Ali et al., ICML 2022, https://arxiv.org/abs/2202.07304). Without that a cosine hardly changes where the
+model is surest, and the evidence of all cells always adds up to nothing; with it, it adds up to the margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weldgen.classifier.heads import CosineHead, SoftmaxHead
+from weldgen.classifier.network import WeldNetwork
+from weldgen.errors import BackendError
+
+
+def activation_maps(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tensor:
+    """Where the evidence for an answer lies.
+
+    Args:
+        network: In evaluation mode.
+        images: (B, 3, H, W) letterboxed RGB from 0 to 255, uint8 or float.
+        answers: (B,) int64, the classes that are asked about: as a rule those that were predicted.
+
+    Returns:
+        (B, h, w) float32: each cell's share of what speaks for the class, in sum 1; what speaks against it is left
+        out. All 0 where nothing speaks for it.
+
+    Raises:
+        BackendError: The backbone makes no map.
+    """
+    speaks_for = cell_evidence(network, images, answers).clamp(min=0)
+    return speaks_for / speaks_for.sum(dim=(1, 2), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def cell_evidence(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tensor:
+    """What each cell adds to the margin of the answer, (B, h, w) float32; see `activation_maps`."""
+    backbone: Any = network.backbone
+    if not (hasattr(backbone, "forward_features") and hasattr(backbone, "forward_head")):
+        raise _no_map(backbone)
+    with torch.no_grad():
+        made = backbone.forward_features(network.normalised(images))
+    if not isinstance(made, Tensor):
+        raise _no_map(backbone)
+    _check_map(backbone, made)
+    leaf = made.detach().float().requires_grad_()
+    with torch.enable_grad(), _constant_spreads(network):
+        logits = _logits(network.head, network.embedding(backbone.forward_head(leaf)))
+        asked = answers[:, None]
+        margin = logits.gather(1, asked)[:, 0] - logits.scatter(1, asked, -torch.inf).logsumexp(dim=1)
+        gradient = torch.autograd.grad(margin.sum(), leaf)[0]
+    return _on_grid(backbone, (leaf * gradient).detach())
+
+
+def _check_map(backbone: Any, made: Tensor) -> None:
+    """Refuse tokens that have no place, and those that the answer is not read from."""
+    if made.ndim == 4:
+        return
+    grid = getattr(getattr(backbone, "patch_embed", None), "grid_size", None)
+    if made.ndim != 3 or grid is None or made.shape[1] != _prefix(backbone) + grid[0] * grid[1]:
+        raise _no_map(backbone)
+    if getattr(backbone, "global_pool", None) == "token":
+        raise BackendError(
+            f"{type(backbone).__name__} answers from a class token, which has gathered from all places before the last "
+            "layer: no map says where it looked",
+            "networks that pool a map show it: model.backbone=auto",
+        )
+
+
+def _on_grid(backbone: Any, products: Tensor) -> Tensor:
+    """Sums over the channels, as (B, h, w)."""
+    if products.ndim == 4:
+        return products.sum(dim=-1 if getattr(backbone, "output_fmt", None) == "NHWC" else 1)
+    cells = products[:, _prefix(backbone) :].sum(dim=-1)
+    return cells.view(len(cells), *backbone.patch_embed.grid_size)
+
+
+def _prefix(backbone: Any) -> int:
+    """Tokens that stand for no place."""
+    return int(getattr(backbone, "num_prefix_tokens", 0))
+
+
+def _no_map(backbone: nn.Module) -> BackendError:
+    return BackendError(
+        f"{type(backbone).__name__} makes no map of features: nothing says where it looked",
+        "networks that make one show it: model.backbone=auto",
+    )
+
+
+def _logits(head: nn.Module, embeddings: Tensor) -> Tensor:
+    """The head's logits, (B, K), with the length of each embedding taken for a constant."""
+    unit = embeddings / embeddings.detach().norm(dim=1, keepdim=True).clamp(min=1e-12)
+    if isinstance(head, CosineHead):
+        cosines = F.linear(unit, F.normalize(head.weight))
+        return head.scale * cosines.view(len(cosines), -1, head.centres).amax(dim=2)
+    if isinstance(head, SoftmaxHead) and head.unit:
+        return cast(Tensor, head.linear(unit))
+    return cast(Tensor, head(embeddings))
+
+
+@contextmanager
+def _constant_spreads(network: nn.Module) -> Iterator[None]:
+    """Within, layer norms divide by a spread that has no gradient; what they give is the same."""
+    hooks = [m.register_forward_hook(_with_constant_spread) for m in network.modules() if isinstance(m, nn.LayerNorm)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _with_constant_spread(norm: nn.LayerNorm, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:
+    # The channels come second in maps (timm's and torchvision's LayerNorm2d), last in all else.
+    x = inputs[0]
+    axis, shape = (1, (-1, 1, 1)) if x.ndim == 4 else (-1, (-1,))
+    centred = x - x.mean(dim=axis, keepdim=True)
+    spread = (centred.square().mean(dim=axis, keepdim=True) + norm.eps).sqrt().detach()
+    weight, bias = norm.weight, norm.bias
+    scaled = centred / spread if weight is None else centred / spread * weight.view(shape)
+    return scaled if bias is None else scaled + bias.view(shape)
