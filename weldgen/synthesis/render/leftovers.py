@@ -29,18 +29,25 @@ def leave_residue(material: Material, spec: BeadSpec, bead: Bead, rng: Rng) -> M
 
 
 def add_silica(material: Material, much: float, bead: Bead, rng: Rng) -> Material:
-    """Silica islands: small glassy brown-grey flakes that floated on the pool, along the middle and near the toes."""
+    """Silica islands: glassy brown flakes that floated on the pool, small ones or slabs, along the middle and the toes.
+
+    They lie on the metal with a sharp edge and a dark rim; where damp got under them they are the colour of rust.
+    """
     shape = bead.radius.shape
-    size_px = max(3.0, 0.085 * bead.width_px)
-    field = fractal_noise(rng, shape, size_px, 0.45, stretch=1.6)
+    size_px = max(3.0, float(rng.uniform(0.09, 0.28)) * bead.width_px)
+    rusty = float(rng.uniform(0.0, 1.0))
+    field = fractal_noise(rng, shape, size_px, 0.45, stretch=float(rng.uniform(1.2, 2.2)))
     drift = np.clip(0.5 * value_noise(rng, shape, 0.9 * bead.width_px), -0.8, 0.8)
     a = np.abs(bead.across)
     lanes = np.exp(-((bead.across / np.float32(0.3)) ** 2)) + 0.8 * np.exp(-(((a - 0.72) / np.float32(0.14)) ** 2))
-    least = 3.1 - 1.0 * much
-    island = smoothstep(field + drift + 0.5 * lanes, least, least + 0.30) * bead.cover
-    glass = coloured(np.clip(0.5 + 0.4 * value_noise(rng, shape, 2 * size_px), 0, 1), (0.045, 0.083, 0.105))
-    material = paint(material, 0.85 * island, f32([0.155, 0.112, 0.075]) + glass, 0.20, 0.1)
-    return replace(material, height=material.height + np.float32(0.25 * size_px * 0.3) * island)
+    level = field + drift + 0.5 * lanes - np.float32(2.6 - 1.2 * much)
+    island = smoothstep(level, 0.0, 0.22) * bead.cover
+    rim = np.exp(-(((level - np.float32(0.05)) / np.float32(0.09)) ** 2)) * bead.cover
+    glass = coloured(np.clip(0.5 + 0.4 * value_noise(rng, shape, 2 * size_px), 0, 1), (0.045, 0.060, 0.055))
+    flake = (1 - rusty) * f32([0.115, 0.080, 0.050]) + rusty * f32([0.230, 0.098, 0.026])
+    material = paint(material, 0.92 * island, flake + glass, 0.28, 0.05)
+    material = paint(material, 0.5 * rim, (0.040, 0.030, 0.024), 0.5, 0.1)
+    return replace(material, height=material.height + np.float32(0.06 * size_px) * island)
 
 
 def add_soot(material: Material, much: float, bead: Bead, rng: Rng) -> Material:
