@@ -73,6 +73,31 @@ def find_writing(thorough: bool) -> Callable[[Any], bool]:
     return has_writing
 
 
+def find_regions(device: str) -> Callable[[Any], list[Any]]:
+    """What finds the corners of each piece of writing, (N, 2) in pixels, on an image, (H, W, 3) uint8 RGB.
+
+    It finds what `clean` finds at its defaults.
+
+    Args:
+        device: Where the detectors compute.
+
+    Raises:
+        BackendError: A package or weight is missing.
+    """
+    from weldgen.cleaning.detectors import detect_all, load_detectors
+    from weldgen.cleaning.ink import InkSegmenter
+    from weldgen.cleaning.mask import text_mask
+    from weldgen.cleaning.settings import DetectConfig, InkConfig, MaskConfig
+
+    detectors, segmenter = load_detectors(DetectConfig(), device), InkSegmenter(InkConfig(), device)
+
+    def regions_of(image: Any) -> list[Any]:
+        found = text_mask(image, detect_all(detectors, image), segmenter.segment(image), MaskConfig())
+        return [region.polygon for region in found.regions]
+
+    return regions_of
+
+
 STAGES: dict[str, Stage] = {
     "ingest": Stage(
         "weldgen.data.ingest", "ingest", "IngestConfig",
@@ -107,6 +132,7 @@ STAGES: dict[str, Stage] = {
     "evaluate": Stage(
         "weldgen.classifier.evaluate", "evaluate", "EvaluateConfig",
         {"model": "models/classifier", "dataset": "data/mixed"}, "models/evaluation", "measure it on real photos",
+        tools={"find_regions": find_regions},
     ),
     "drift": Stage(
         "weldgen.classifier.drift", "drift", "DriftConfig",

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 import weldgen
 from weldgen.classifier.operating import OperatingSettings
+from weldgen.classifier.shortcuts import RegionFinder, Shortcuts, ShortcutSettings, Subject, find_shortcuts
 from weldgen.classifier.targets import Target, parse_targets, read_targets
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Failure, failures_text
@@ -28,7 +29,7 @@ from weldgen.receipts import (
     run_key,
     write_receipt,
 )
-from weldgen.runtime import output_errors, resolve_jobs, write_atomic
+from weldgen.runtime import output_errors, resolve_device, resolve_jobs, write_atomic
 from weldgen.tta import MAX_VIEWS
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from weldgen.classifier.predictions import Prediction
     from weldgen.classifier.scoring import Scorer
 
-METRICS, PREDICTIONS = "metrics.json", "predictions.jsonl"
+METRICS, PREDICTIONS, EVIDENCE = "metrics.json", "predictions.jsonl", "evidence.jsonl"
 CONFUSION, CONFUSION_NORMALISED = "confusion.png", "confusion_normalised.png"
-_FILES = (METRICS, PREDICTIONS, CONFUSION, CONFUSION_NORMALISED)
+_FILES = (METRICS, PREDICTIONS, EVIDENCE, CONFUSION, CONFUSION_NORMALISED)
 
 
 class EvaluateConfig(StageConfig):
@@ -49,6 +50,7 @@ class EvaluateConfig(StageConfig):
     tta: int = Field(1, ge=1, le=MAX_VIEWS, description="views of each photo whose probabilities are averaged")
     targets: str | dict[str, Target] = Field("", description="YAML file of what has to be reached, or its content")
     operating: OperatingSettings = Field(default_factory=OperatingSettings)
+    shortcuts: ShortcutSettings = Field(default_factory=ShortcutSettings)
 
     @field_validator("targets", mode="before")
     @classmethod
@@ -67,7 +69,9 @@ def resolve_config(config: EvaluateConfig) -> EvaluateConfig:
     return config
 
 
-def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> Summary:
+def evaluate(
+    model: Path, dataset: Path, out: Path, config: EvaluateConfig, find_regions: RegionFinder | None = None
+) -> Summary:
     """Measure a model on the real photos of one split.
 
     Args:
@@ -75,8 +79,9 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
             settings ask for is kept in the folder.
         dataset: Dataset folder with splits; or a plain folder of classes: photos that the model has not seen are its
             test split.
-        out: Folder for `metrics.json`, `predictions.jsonl` and the confusion matrices.
+        out: Folder for `metrics.json`, `predictions.jsonl`, `evidence.jsonl` and the confusion matrices.
         config: Settings.
+        find_regions: Makes what finds writing, for `shortcuts.writing=search`.
 
     Where every class has too few photos to spare one for the test, nothing is measured, and a note says so.
 
@@ -110,10 +115,12 @@ def evaluate(model: Path, dataset: Path, out: Path, config: EvaluateConfig) -> S
     if samples and not predictions:
         raise DataError(f"none of the {len(samples)} photos could be read; first: {failures[0].reason}")
     metrics, remarks, predictions = _measure(predictions, scorer.classes, point, views, config)
-    remarks += said
+    found = _look_for_shortcuts(model, opened, predictions, config, find_regions)
+    metrics |= {"shortcuts": found.record} if found.record else {}
+    remarks += [*said, *found.notes]
     metrics = {"weldgen": weldgen.__version__, "split": config.split, "model": str(model), **metrics}
     metrics |= {"remarks": remarks} if remarks else {}
-    _write(out, metrics, predictions, failures)
+    _write(out, metrics, predictions, failures, found.shown)
     correct = sum(prediction.predicted == prediction.label for prediction in predictions)
     summary = Summary(
         "evaluate",
@@ -173,6 +180,17 @@ def _choose_point(
     return point, said
 
 
+def _look_for_shortcuts(
+    model: Path, dataset: Dataset, predictions: Sequence[Prediction], config: EvaluateConfig,
+    find_regions: RegionFinder | None,
+) -> Shortcuts:  # fmt: skip
+    """What the answers hang on besides the weld; nothing where it is not asked for, or no photo was measured."""
+    if not (config.shortcuts.enabled and predictions):
+        return Shortcuts()
+    subject = Subject(model, _folder_of(model), resolve_device(config.device), resolve_jobs(config.jobs), config.seed)
+    return find_shortcuts(dataset, predictions, subject, config.shortcuts, find_regions)
+
+
 def _folder_of(model: Path) -> Path | None:
     """Folder of a trained model that is given as it or as a file in it; None for an exported file."""
     from weldgen.classifier.scoring import EXPORTED_SUFFIXES
@@ -221,6 +239,7 @@ def _write(
     metrics: Mapping[str, Any],
     predictions: Sequence[Prediction],
     failures: Sequence[Failure],
+    shown: Sequence[Mapping[str, Any]],
 ) -> None:
     from weldgen.classifier.plots import confusion_png
 
@@ -229,6 +248,7 @@ def _write(
     write_atomic(out / METRICS, json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
     lines = "".join(json.dumps(prediction.record(), ensure_ascii=False) + "\n" for prediction in predictions)
     write_atomic(out / PREDICTIONS, lines)
+    write_atomic(out / EVIDENCE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in shown))
     title = f"real {metrics['split']} photos, n = {n}"
     write_atomic(out / CONFUSION, confusion_png(matrix, labels, shares=False, title=title))
     write_atomic(out / CONFUSION_NORMALISED, confusion_png(matrix, labels, shares=True, title=f"{title}, share of row"))

@@ -148,7 +148,7 @@ def predict_samples(
 ) -> tuple[list[Prediction], list[Failure]]:
     """Ask the model about each photo; a photo that cannot be read becomes a failure."""
     predictions, failures = [], list(dataset.failures)
-    pairs = _read_ahead(dataset, samples, jobs)
+    pairs = read_ahead(dataset, samples, jobs)
     for sample, image in track(pairs, total=len(samples), description="evaluate", unit="photos"):
         if isinstance(image, Failure):
             failures.append(image)
@@ -167,7 +167,7 @@ def predict_samples(
     return predictions, failures
 
 
-def _read_ahead(dataset: Dataset, samples: Sequence[Sample], jobs: int) -> Iterator[tuple[Sample, RGB | Failure]]:
+def read_ahead(dataset: Dataset, samples: Sequence[Sample], jobs: int) -> Iterator[tuple[Sample, RGB | Failure]]:
     """Decode photos a few at a time while the model works on earlier ones."""
     from weldgen.data.images import read_rgb
 

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
 from weldgen.classifier.keeper import Keeper
 from weldgen.classifier.outcomes import AS_THEY_ARE, Outcome, Places, folder_name, right_photos
+from weldgen.classifier.shortcuts import UNASKED
 from weldgen.classifier.space import Dimension, TuneConfig, apply, as_they_are, current
 from weldgen.classifier.train import train
 from weldgen.classifier.trials import Attempts
@@ -163,7 +164,7 @@ def _run(name: str, choice: Mapping[str, str], config: TuneConfig, places: Place
     mix(*places.parts, mixed, mixing)
     folder = places.trials / folder_name(name)
     trained = train(mixed, folder / "model", training)
-    measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs, split="val")
+    measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs, split="val", shortcuts=UNASKED)
     evaluated = evaluate(folder / "model", mixed, folder / "evaluation", measured)
     return Outcome(
         name,

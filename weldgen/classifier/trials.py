@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from weldgen.classifier.evaluate import PREDICTIONS, EvaluateConfig, evaluate
+from weldgen.classifier.shortcuts import UNASKED
 from weldgen.classifier.sweep import CompareConfig, Variant, parse_sweep
 from weldgen.classifier.train import train
 from weldgen.data.dataset import Dataset, Failure
@@ -153,7 +154,7 @@ def _train_one(variant: Variant, seed: int, data: tuple[Path, Path], folder: Pat
 
     mixed, reference = data
     trained = train(mixed, folder / "model", variant.train.model_copy(update={"seed": seed}))
-    measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs)
+    measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs, shortcuts=UNASKED)
     evaluated = evaluate(folder / "model", reference, folder / "evaluation", measured)
     lines = (folder / "evaluation" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
     right = {line["file"]: line["label"] == line["predicted"] for line in map(json.loads, lines)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from weldgen.report.evidence import EXPLAINED, evidence_pictures, factors_table
 from weldgen.report.page import Section, Table, full_sentences, picture_file
 
 _SEEN = {
@@ -56,10 +57,13 @@ def measured_section(out: Path, receipt: Mapping[str, Any], failed: Sequence[str
     head = ("Class", "Photos", "Precision", "Recall", "Count", "95 % interval", "F1")
     matrix = picture_file(out / "confusion.png", "Confusion matrix (photos)")
     tables = [*targets_table(metrics), overall, Table(head, rows), *operating_table(metrics)]
+    tables += factors_table(metrics.get("shortcuts", {}))
+    evidence = evidence_pictures(out, Path(receipt["inputs"]["dataset"]))
     missed = full_sentences([metrics.get("unmet", "")])
     # what else there is to say, as it was printed: the operating point, what may be claimed, several views
     text += full_sentences(metrics.get("remarks", []))
-    return Section("Evaluation", text, [*missed, *warnings, *failed], tables, [matrix])
+    text += [EXPLAINED] if evidence else []
+    return Section("Evaluation", text, [*missed, *warnings, *failed], tables, [matrix, *evidence])
 
 
 def targets_table(metrics: Mapping[str, Any]) -> list[Table]:
