@@ -78,7 +78,18 @@ def test_every_stage_has_a_file_of_defaults_that_equals_its_class():
 @pytest.mark.parametrize("preset", preset_names())
 def test_every_shipped_preset_loads_for_every_stage(preset, tmp_path):
     sections = yaml.safe_load(find_preset(preset, tmp_path).read_text())
-    assert sections
-    for name in sections:
+    assert (sections is None) == (preset == "default")
+    for name in sections or ():
         changed = load_config(name, config_class(name), preset=preset, project=tmp_path)
         assert changed != config_class(name)(), f"{preset}: section {name} changes nothing"
+
+
+def test_the_preset_default_is_the_defaults(tmp_path):
+    for name in STAGES:
+        assert load_config(name, config_class(name), preset="default", project=tmp_path) == config_class(name)(), name
+
+
+def test_the_preset_offline_takes_what_is_installed(tmp_path):
+    for name in ("train", "pretrain", "review"):
+        loaded = load_config(name, config_class(name), preset="offline", project=tmp_path).model_dump()
+        assert loaded["model"]["weights"] == "embedded"

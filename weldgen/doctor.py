@@ -8,9 +8,11 @@ import platform
 import shutil
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 from weldgen import __version__
 from weldgen.runtime import cache_dir, cpu_count
+from weldgen.stages import STAGES
 from weldgen.weight_list import WEIGHTS
 from weldgen.weights import find
 
@@ -51,6 +53,7 @@ def examine() -> Findings:
         "",
         "what auto takes:",
         *(f"  {line}" for line in _auto_choices(has_gpu=gpu is not None)),
+        *_project_advice(Path()),
     ]
     return Findings(tuple(lines), tuple(_faults(versions)))
 
@@ -83,6 +86,28 @@ def _auto_choices(*, has_gpu: bool) -> list[str]:
         f"synth, generator: {auto_generator(has_gpu=has_gpu)}",
         f"train, backbone: {auto_backbone()}",
     ]
+
+
+def _project_advice(project: Path) -> list[str]:
+    """What to try with the photos of a project folder; nothing elsewhere, and for photos that are not cleaned yet."""
+    from weldgen.classifier.advice import advise, facts_of, project_samples, suspicious_share
+    from weldgen.classifier.settings import TrainConfig
+    from weldgen.config import load_config
+    from weldgen.data.sample import scarce_classes
+
+    places = STAGES["review"]
+    real, made = project / places.inputs["dataset"], project / STAGES["synth"].out
+    mixed = project_samples(project / STAGES["mix"].out)
+    samples = mixed or [*project_samples(real), *project_samples(made)]
+    if not samples:
+        return []
+    config = load_config("train", TrainConfig, project=project)
+    method = config.training.method
+    linear = method == "linear" or (method == "auto" and bool(scarce_classes(samples)))
+    wrong = suspicious_share(project / places.out, real)
+    training = [sample for sample in samples if sample.split in ("train", "")]
+    lines = advise(facts_of(training, config, linear=linear, suspicious=wrong))
+    return ["", "advice for this project:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def _remedy(weight_id: str) -> str:

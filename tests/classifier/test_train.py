@@ -156,6 +156,17 @@ def test_among_equal_validations_the_later_epoch_is_kept(tmp_path):
     assert kept == [True, True, True, False, True, False]
 
 
+def test_the_best_epoch_of_a_recorded_training_with_four_validation_photos(tmp_path):
+    # Balanced accuracy and loss from epoch 26 on; one hard photo is wrong now and then.
+    recorded = [
+        (0.75, 2.775), (1.0, 0.002), (1.0, 0.004), (1.0, 0.0), (1.0, 0.0), (0.75, 0.304), (1.0, 0.097), (1.0, 0.0),
+        (1.0, 0.011), (0.75, 0.343), (0.75, 0.27), (1.0, 0.017), (1.0, 0.002), (1.0, 0.001), (1.0, 0.001),
+    ]  # fmt: skip
+    judge = keeper.Keeper(tmp_path, TrainingSettings(), Plan(99, 1, 0, 0.1))._judge
+    kept = [n for n, (a, b) in enumerate(recorded) if judge({"val_balanced_accuracy": a, "val_loss": b}, n)]
+    assert kept == [0, 1, 3, 4, 7]  # a perfect epoch is not given up for one that is less sure, nor for a later mistake
+
+
 def test_other_settings_move_the_earlier_model_aside(photos, tmp_path, tiny_config):
     out = tmp_path / "model"
     train(photos, out, tiny_config(training={"epochs": 1}))

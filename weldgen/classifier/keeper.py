@@ -33,6 +33,13 @@ class Keeper(pl.Callback):
     losses that differ by less than 0.001 the later epoch. It is not looked for in the first half of `min_steps`: on
     three photos a random network is often right. Without validation photos the last epoch counts.
 
+    The rule is the same with few photos, where accuracy moves in steps of 5 to 50 % and the loss of one hard photo
+    decides, because no other one was reliably better. On three recorded trainings (40 and 16 photos of castings, 32 of
+    rust; 400 to 1000 draws each of 2, 4, 8 and 16 validation photos, balanced accuracy on the others) it chose epochs
+    of 85.0 % on average, the last epoch had 84.4 %, as mostly had the last one not clearly worse, and means over
+    five epochs 84.6 to 85.2 %, by where the first mean begins. With 16 castings the last epoch was the better choice
+    (82.5 instead of 81.5 %), with the other two it was the worse one.
+
     Args:
         folder: Where checkpoints and history go.
         settings: Patience and least number of steps.

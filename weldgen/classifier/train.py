@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from weldgen.classifier.advice import advise, facts_of
 from weldgen.classifier.class_weights import check_class_weights, pin_class_weights
 from weldgen.classifier.local_weights import auto_backbone, check_unseen, pin_config
 from weldgen.classifier.settings import TrainConfig
@@ -82,7 +83,8 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         failures = [*opened.failures, *failures]
         training, validation = images.subset("train"), images.subset("val")
         notes = [*folder.notes, *check_images(training, validation, opened.labels)]
-        train_with = fit_linear if _is_linear(opened, config) else fit
+        linear = _is_linear(opened, config)
+        train_with = fit_linear if linear else fit
         result = train_with(training, validation, opened.labels, out=out, device=device, config=config)
         if failures:
             write_atomic(out / FAILURES_NAME, failures_text(failures))
@@ -91,7 +93,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
             out,
             _counts(opened, training, validation),
             len(failures),
-            (*result.notes, *notes),
+            (*result.notes, *notes, *advise(facts_of(training.samples, config, linear=linear))),
             result.weights,
             result.details,
             time.monotonic() - started,

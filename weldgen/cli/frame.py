@@ -46,7 +46,7 @@ class Common:
 
 
 _COMMON: dict[str, tuple[Any, Any]] = {
-    "config_name": (Annotated[str | None, typer.Option(help="Preset: quick_test, production, or a YAML file.")], None),
+    "config_name": (Annotated[str | None, typer.Option(help="Preset, e.g. quick_test, or a YAML file.")], None),
     "seed": (Annotated[int | None, typer.Option(help="Seed of the run.")], None),
     "device": (Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")], None),
     "jobs": (Annotated[int | None, typer.Option(help="Workers; 0 means all cores.")], None),
