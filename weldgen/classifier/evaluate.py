@@ -117,7 +117,7 @@ def evaluate(
     metrics, remarks, predictions = _measure(predictions, scorer.classes, point, views, config)
     found = _look_for_shortcuts(model, opened, predictions, config, find_regions)
     metrics |= {"shortcuts": found.record} if found.record else {}
-    remarks += [*said, *found.notes]
+    remarks += [*found.notes, *said]
     metrics = {"weldgen": weldgen.__version__, "split": config.split, "model": str(model), **metrics}
     metrics |= {"remarks": remarks} if remarks else {}
     _write(out, metrics, predictions, failures, found.shown)
