@@ -68,7 +68,9 @@ def fold_record(
 def group_bootstrap(pairs: Indices, groups: Sequence[str], labels: Sequence[str], seed: int) -> dict[str, Any]:
     """95 % intervals where photos of one group are drawn together, because they are not independent.
 
-    Groups are drawn anew 2000 times, of each class by itself (cluster bootstrap, Davison and Hinkley 1997).
+    Groups are drawn anew 2000 times, of each class by itself (cluster bootstrap, Davison and Hinkley 1997). Where all
+    photos of a class are right, or none, drawing them says "100 to 100 %"; then it is Wilson's interval with groups
+    counted instead of photos.
 
     Args:
         pairs: (N, 2) true and answered classes.
@@ -77,7 +79,8 @@ def group_bootstrap(pairs: Indices, groups: Sequence[str], labels: Sequence[str]
         seed: Of the draws.
 
     Returns:
-        `recall` by class and `balanced_accuracy`: `[low, high]` each, None where a class has fewer than two groups.
+        `recall` by class and `balanced_accuracy`: `[low, high]` each; None where a class has fewer than two groups,
+        and of the balanced accuracy where a class was not drawn.
     """
     rng = np.random.default_rng(seed)
     index = np.unique(np.array(groups), return_inverse=True)[1]
@@ -92,6 +95,9 @@ def group_bootstrap(pairs: Indices, groups: Sequence[str], labels: Sequence[str]
         right = np.bincount(places, weights=pairs[own, 1] == label)
         if len(seen) < 2:
             recalls[name] = None
+            continue
+        if right.sum() in (0, seen.sum()):
+            recalls[name] = list(wilson_interval(len(seen) if right.sum() else 0, len(seen)))
             continue
         counts = rng.multinomial(len(seen), np.full(len(seen), 1 / len(seen)), size=_RESAMPLES)
         drawn.append((counts @ right) / (counts @ seen))
