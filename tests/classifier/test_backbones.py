@@ -115,34 +115,6 @@ def test_features_are_the_mean_or_the_maximum_of_the_map():
         assert torch.equal(again(images), model(images))
 
 
-def test_features_of_the_last_block_stand_in_for_those_of_the_last_convolution():
-    backbone = backbones.create_backbone("test_efficientnet", "none", (64, 64))
-    whole = backbone.model.eval()
-    blocks = []
-    hook = whole.blocks.register_forward_hook(lambda module, given, result: blocks.append(result))
-    images = torch.rand(2, 3, 64, 64)
-    with torch.inference_mode():
-        assert whole(images).shape == (2, backbone.features)
-    hook.remove()
-    dropped = backbones.set_head_conv(backbone, keep=False)
-    backbones.set_pool(dropped, "max")
-    with torch.inference_mode():
-        features = dropped.model(images)
-    assert features.shape == (2, dropped.features) and dropped.features < backbone.features
-    assert torch.equal(features, blocks[0].amax(dim=(2, 3)))
-    again = backbones.rebuild("test_efficientnet", (64, 64), "max", "drop").eval()
-    again.load_state_dict(dropped.model.state_dict())
-    with torch.inference_mode():
-        assert torch.equal(again(images), features)
-
-
-def test_only_what_has_a_last_convolution_can_drop_it():
-    backbone = backbones.create_backbone("luna", "none", (64, 64))
-    assert backbones.set_head_conv(backbone, keep=True) is backbone
-    with pytest.raises(ConfigError, match=r"model\.head_conv=drop: luna has no such convolution"):
-        backbones.set_head_conv(backbone, keep=False)
-
-
 def test_a_backbone_without_a_map_refuses_other_pooling():
     backbone = backbones.create_backbone("test_vit", "none", (160, 160))
     assert not backbones.has_map(backbone)

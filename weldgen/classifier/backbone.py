@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from timm.layers import SelectAdaptivePool2d
@@ -73,35 +73,6 @@ def set_pool(backbone: Backbone, pool: str) -> None:
         raise ConfigError(f"model.pool={pool}: {backbone.name} makes no map of features to pool", "model.pool=avg")
     model: Any = backbone.model
     model.reset_classifier(0, pool)
-
-
-def has_head_conv(model: nn.Module) -> bool:
-    """Whether a network makes its map by a last 1 x 1 convolution, as EfficientNets do.
-
-    It is several times as wide as the last block, and fits the features to the classes that the network was trained on.
-    """
-    return isinstance(getattr(model, "conv_head", None), nn.Conv2d) and hasattr(model, "bn2")
-
-
-def set_head_conv(backbone: Backbone, *, keep: bool) -> Backbone:
-    """The backbone with or without its last 1 x 1 convolution; without it, features are those of the last block.
-
-    Raises:
-        ConfigError: It has none that could be dropped.
-    """
-    if keep:
-        return backbone
-    if not has_head_conv(backbone.model):
-        raise ConfigError(f"model.head_conv=drop: {backbone.name} has no such convolution", "model.head_conv=keep")
-    return replace(backbone, features=drop_head_conv(backbone.model))
-
-
-def drop_head_conv(model: nn.Module) -> int:
-    """Take the convolution out of a network; returns the number of features that are left."""
-    network: Any = model
-    features: int = network.conv_head.in_channels
-    network.conv_head, network.bn2, network.num_features = nn.Identity(), nn.Identity(), features
-    return features
 
 
 def no_drop_path(name: str) -> ConfigError:

@@ -13,16 +13,7 @@ import timm
 from torch import nn
 
 from weldgen.classifier import timm_backbones, torchvision_backbones
-from weldgen.classifier.backbone import (
-    AVERAGE,
-    MAXIMUM,
-    Backbone,
-    drop_head_conv,
-    has_head_conv,
-    has_map,
-    set_head_conv,
-    set_pool,
-)
+from weldgen.classifier.backbone import AVERAGE, MAXIMUM, Backbone, has_map, set_pool
 from weldgen.classifier.local_weights import EMBEDDED, PREFERRED, WEIGHT_CHOICES, auto_backbone, read_own_weights
 from weldgen.classifier.preprocess import Frame
 from weldgen.classifier.timm_backbones import create_timm, find_local, full_name
@@ -35,10 +26,8 @@ __all__ = [
     "Backbone",
     "create_backbone",
     "has_fixed_shape",
-    "has_head_conv",
     "has_map",
     "rebuild",
-    "set_head_conv",
     "set_pool",
     "stages",
 ]
@@ -91,11 +80,9 @@ def has_fixed_shape(name: str) -> bool:
     return timm_backbones.is_square(name)
 
 
-def rebuild(name: str, frame: Frame, pool: str = AVERAGE, head_conv: str = "keep") -> nn.Module:
+def rebuild(name: str, frame: Frame, pool: str = AVERAGE) -> nn.Module:
     """The network of a backbone without weights: those of the trained model are loaded into it."""
     built: Any = _build(name, frame)
-    if head_conv == "drop":
-        drop_head_conv(built)
     if pool == MAXIMUM:
         built.reset_classifier(0, pool)
     network: nn.Module = built

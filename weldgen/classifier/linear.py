@@ -2,11 +2,9 @@
 
 With one to three real photos of a class, a backbone that learns remembers them: measured on weld beads (one sound
 photo, two bad ones, 600 synthetic images), fine-tuning ranked almost all other photos right, but called most sound ones
-bad, with certainty. The linear classifier errs less. Four things made it good there (benchmarks/few_photos.py):
+bad, with certainty. The linear classifier errs less. Three things made it good there (benchmarks/few_photos.py):
 
 - Each feature counts by its maximum over the image (`model.pool`), for pores and cracks are small.
-- Features are those of the backbone's last block (`model.head_conv`): the convolution behind it is ImageNet's, and sees
-  rust on a plate and slag on a sound bead rather than the pores.
 - The few real photos count as one image each. Counted as a quarter of all, whatever sets one photo apart from another,
   such as rust on the plate, becomes a mark of its class.
 - What is left is mostly one shift: real photos look a little more like defective welds than synthetic images do, since
@@ -26,15 +24,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader
 
-from weldgen.classifier.backbones import (
-    AVERAGE,
-    MAXIMUM,
-    create_backbone,
-    has_head_conv,
-    has_map,
-    set_head_conv,
-    set_pool,
-)
+from weldgen.classifier.backbones import AVERAGE, MAXIMUM, create_backbone, has_map, set_pool
 from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
 from weldgen.classifier.loader import Images, ValidationSet
@@ -85,13 +75,8 @@ def fit_linear(
     pool: str = config.model.pool
     if pool == "auto":
         pool = MAXIMUM if has_map(backbone) else AVERAGE
-    keep = not has_head_conv(backbone.model) if config.model.head_conv == "auto" else config.model.head_conv == "keep"
-    backbone = set_head_conv(backbone, keep=keep)
     set_pool(backbone, pool)
-    own = {
-        "head": "unit_softmax", "embedding_size": backbone.features, "pool": pool,
-        "head_conv": "keep" if keep else "drop",
-    }  # fmt: skip
+    own = {"head": "unit_softmax", "embedding_size": backbone.features, "pool": pool}
     settings = config.model.model_copy(update=own)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
     judges = choose_judges(training, validation)

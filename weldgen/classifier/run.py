@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set_head_conv, set_pool
+from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set_pool
 from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
 from weldgen.classifier.freezing import freeze_backbone
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
@@ -114,11 +114,8 @@ def _try(
     """Train; None where the device had too little memory, and the next try takes smaller batches."""
     torch.manual_seed(derive_seed(config.seed, "weights"))
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame, config.model.drop_path)
-    keep = config.model.head_conv != "drop"
-    backbone = set_head_conv(backbone, keep=keep)
-    pool = AVERAGE if config.model.pool == "auto" else config.model.pool
-    set_pool(backbone, pool)
-    settings = config.model.model_copy(update={"pool": pool, "head_conv": "keep" if keep else "drop"})
+    settings = config.model.model_copy(update={"pool": AVERAGE if config.model.pool == "auto" else config.model.pool})
+    set_pool(backbone, settings.pool)
     learning, learning_note = freeze_backbone(backbone, settings)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
     network.lay_out(channels_last=config.training.channels_last)

@@ -65,11 +65,6 @@ class ModelSettings(Config):
         description="how the map of each feature becomes one number: its mean, or its maximum, which small defects "
         "reach; auto: max where the backbone does not learn, else avg",
     )
-    head_conv: Literal["auto", "keep", "drop"] = Field(
-        "auto",
-        description="the last 1 x 1 convolution of EfficientNets, which fits features to the classes of ImageNet; "
-        "auto: dropped where the backbone does not learn, else kept",
-    )
     embedding_size: int = Field(512, ge=8, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
     drop_path: float = Field(
