@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 import weldgen
+from weldgen.classifier.names import CONFUSION, CONFUSION_NORMALISED, EVIDENCE, METRICS, PREDICTIONS
 from weldgen.classifier.operating import OperatingSettings
 from weldgen.classifier.shortcuts import RegionFinder, Shortcuts, ShortcutSettings, Subject, find_shortcuts
 from weldgen.classifier.targets import Target, parse_targets, read_targets
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from weldgen.classifier.predictions import Prediction
     from weldgen.classifier.scoring import Scorer
 
-METRICS, PREDICTIONS, EVIDENCE = "metrics.json", "predictions.jsonl", "evidence.jsonl"
-CONFUSION, CONFUSION_NORMALISED = "confusion.png", "confusion_normalised.png"
 _FILES = (METRICS, PREDICTIONS, EVIDENCE, CONFUSION, CONFUSION_NORMALISED)
 
 

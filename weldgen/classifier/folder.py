@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from weldgen.classifier.evaluate import CONFUSION, CONFUSION_NORMALISED, PREDICTIONS
 from weldgen.classifier.keeper import BEST, HISTORY, LAST
 from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.memory import BATCH
 from weldgen.classifier.model_file import CARD_NAME, WEIGHTS_NAME
+from weldgen.classifier.names import CONFUSION, CONFUSION_NORMALISED, PREDICTIONS
 from weldgen.classifier.operating_point import OPERATING_NAME
 from weldgen.classifier.settings import MAX_FOLDS
 from weldgen.receipts import FAILURES_NAME, RECEIPT_NAME

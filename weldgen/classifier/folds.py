@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,24 @@ import numpy as np
 
 import weldgen
 from weldgen.classifier.ensemble import unite
-from weldgen.classifier.evaluate import CONFUSION, CONFUSION_NORMALISED, PREDICTIONS
 from weldgen.classifier.fold_stats import FoldAnswers, fold_notes, fold_record
 from weldgen.classifier.folder import FOLD_DATA, FOLDS, MODEL
 from weldgen.classifier.local_weights import check_unseen
 from weldgen.classifier.model_file import ModelCard, load_card, save_card
+from weldgen.classifier.names import CONFUSION, CONFUSION_NORMALISED, PREDICTIONS
 from weldgen.classifier.plots import confusion_png
 from weldgen.classifier.predictions import Prediction, choose_samples, predict_samples
 from weldgen.classifier.scoring import open_scorer
 from weldgen.classifier.settings import TrainConfig
-from weldgen.classifier.train import train
 from weldgen.data.dataset import Dataset, Failure, failures_text
 from weldgen.data.folds import Division, Fold, divide, make_fold, write_fold
 from weldgen.errors import DataError
 from weldgen.receipts import FAILURES_NAME, Summary, write_receipt
 from weldgen.runfolder import RunFolder
 from weldgen.runtime import evenly, log, output_errors, resolve_jobs, write_atomic
+
+# Trains one model: a dataset's folder, the model's folder, settings.
+TrainOne = Callable[[Path, Path, TrainConfig], Summary]
 
 # Training photos of a fold that are judged, to compare with those held out; each costs a pass.
 _MOST_TRAINING = 500
@@ -53,7 +55,7 @@ class FoldRun:
     failures: frozenset[Failure]
 
 
-def train_folds(dataset: Dataset, out: Path, config: TrainConfig, key: str) -> Summary:
+def train_folds(dataset: Dataset, out: Path, config: TrainConfig, key: str, train_one: TrainOne) -> Summary:
     """Train a model for each fold and measure each photo with the one that has not seen it.
 
     Each fold is an ordinary model in `out/fold-<k>`, trained on a dataset of its own in `out/.folds/fold-<k>`, whose
@@ -64,6 +66,7 @@ def train_folds(dataset: Dataset, out: Path, config: TrainConfig, key: str) -> S
         out: Folder of the ensemble.
         config: Settings, `folds` above 0.
         key: Of the run.
+        train_one: Trains a fold.
 
     Raises:
         DataError: No photo can be held out, or a class has no training image in a fold.
@@ -81,7 +84,7 @@ def train_folds(dataset: Dataset, out: Path, config: TrainConfig, key: str) -> S
         for number, (name, fold) in enumerate(zip(names, folds, strict=True)):
             log.info("%s of %d", name, len(folds))
             own = config.model_copy(update={"folds": 0, "seed": config.seed + number})
-            runs[name] = _run_fold(fold, name, out, own)
+            runs[name] = _run_fold(fold, out / name, out / FOLD_DATA / name, own, train_one)
         card = unite([load_card(out / name) for name in names], names, names)
         record = _record(runs, card, config.seed)
         failures = _failures(dataset, runs)
@@ -125,18 +128,18 @@ def _check_fold(fold: Fold, name: str, dataset: Dataset) -> None:
             )
 
 
-def _run_fold(fold: Fold, name: str, out: Path, config: TrainConfig) -> FoldRun:
+def _run_fold(fold: Fold, model: Path, data: Path, config: TrainConfig, train_one: TrainOne) -> FoldRun:
     """Train one fold, or take it over, and ask its model about the photos."""
-    data, jobs = out / FOLD_DATA / name, resolve_jobs(config.jobs)
+    jobs = resolve_jobs(config.jobs)
     original = write_fold(fold, data)
-    trained = train(data, out / name, config)
-    opened, scorer = Dataset.open(data), open_scorer(out / name, config.device, jobs)
+    trained = train_one(data, model, config)
+    opened, scorer = Dataset.open(data), open_scorer(model, config.device, jobs)
     held = choose_samples(opened, scorer, "test")
     learned = evenly(opened.select(split="train", origin="real"), _MOST_TRAINING)
     answers, failures = predict_samples(opened, held, scorer, jobs)
     training, more = predict_samples(opened, learned, scorer, jobs)
     group_of = {sample.file_name: sample.group or sample.id for sample in held}
-    lines = (out / name / FAILURES_NAME).read_text(encoding="utf-8").splitlines() if trained.failures else []
+    lines = (model / FAILURES_NAME).read_text(encoding="utf-8").splitlines() if trained.failures else []
     unread = [*failures, *more, *(Failure(line["file"], line["reason"]) for line in map(json.loads, lines))]
     return FoldRun(
         trained,

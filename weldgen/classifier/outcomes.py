@@ -12,10 +12,10 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from weldgen.classifier.evaluate import PREDICTIONS
 from weldgen.classifier.folder import TENSORBOARD
 from weldgen.classifier.keeper import BEST, LAST
 from weldgen.classifier.model_file import WEIGHTS_NAME
+from weldgen.classifier.names import PREDICTIONS
 
 AS_THEY_ARE = "as they are"
 

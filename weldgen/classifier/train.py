@@ -68,7 +68,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     if config.folds:
         from weldgen.classifier.folds import train_folds
 
-        return train_folds(opened, out, config, key)
+        return train_folds(opened, out, config, key, train)
     device = resolve_device(config.device)
     frame = _frame(opened, config)
     with RunFolder(out, MODEL, key) as folder:

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from weldgen.classifier.evaluate import PREDICTIONS, EvaluateConfig, evaluate
+from weldgen.classifier.evaluate import EvaluateConfig, evaluate
+from weldgen.classifier.names import PREDICTIONS
 from weldgen.classifier.shortcuts import UNASKED
 from weldgen.classifier.sweep import CompareConfig, Variant, parse_sweep
 from weldgen.classifier.train import train
