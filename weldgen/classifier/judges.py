@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
 from weldgen.classifier.loader import Images, ValidationSet
 from weldgen.classifier.network import WeldNetwork
 from weldgen.data.scarce import synthetic_validation_warning
@@ -52,6 +53,16 @@ def logits_of(network: WeldNetwork, images: Images) -> tuple[Tensor, Tensor]:
         parts = [(network(batch.to(device)).float().cpu(), classes) for batch, classes in loader]
     logits, classes = (torch.cat(column) for column in zip(*parts, strict=True))
     return logits, classes
+
+
+def judged_temperature(network: WeldNetwork, judges: Judges) -> tuple[float, int]:
+    """What divides the logits, and the photos that it was fitted on: 1 and 0 where there are too few.
+
+    It is fitted on real photos alone: how sure a network may be of synthetic ones says nothing about others.
+    """
+    if judges.warning or len(judges.images) < MIN_PHOTOS:
+        return 1.0, 0
+    return fit_temperature(*logits_of(network, judges.images)), len(judges.images)
 
 
 def aside_notes(network: WeldNetwork, aside: Images, about: str) -> list[str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ from torch.utils.data import DataLoader
 
 from weldgen.classifier.backbones import AVERAGE, MAXIMUM, create_backbone, has_map, set_pool
 from weldgen.classifier.calibrate import MIN_PHOTOS
-from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
+from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged_temperature, logits_of
+from weldgen.classifier.linear_strength import STRENGTHS, choose_strength
 from weldgen.classifier.loader import Images, ValidationSet
 from weldgen.classifier.metrics import balanced_accuracy, confusion_matrix
 from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
@@ -42,8 +43,6 @@ Flags = npt.NDArray[np.bool_]
 Targets = npt.NDArray[np.int64]
 
 _BATCH = 16
-# Inverse strength of the weights' decay, for a mean loss: strong, for there are more features than images.
-_STRENGTH = 0.09
 # Least deviation of a feature, which a dead one would not have.
 _LEAST_DEVIATION = 1e-4
 # Photos of a class that are left out in turn; each costs a fit.
@@ -55,10 +54,11 @@ _USUAL_SHARE, _USUAL_WEIGHT = 0.5, 2.0
 
 @dataclass(frozen=True)
 class _Linear:
-    """Logits are `weights` @ features + `biases`."""
+    """Logits are `weights` @ features + `biases`; `strength` is that of its fit."""
 
     weights: Floats  # (K, F)
     biases: Floats  # (K,)
+    strength: float = STRENGTHS[0]
 
     def logits(self, features: Floats) -> Floats:
         """(N, K) of (N, F)."""
@@ -81,11 +81,16 @@ def fit_linear(
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
     judges = choose_judges(training, validation)
     features = _features(network.to(device), training)
-    fitted = _fit(features, training.targets, np.ones(len(training), bool), len(labels))
+    strength = choose_strength(
+        lambda rows, strength: _fit(features, training.targets, rows, len(labels), strength).logits(features),
+        training.targets, training.samples, config.seed,
+    )  # fmt: skip
+    fitted = _fit(features, training.targets, np.ones(len(training), bool), len(labels), strength)
     aside = _features(network, judges.aside), judges.aside.targets
     shift, notes = _shift(fitted, features, training, labels, aside)
-    _install(network, _Linear(fitted.weights, fitted.biases - shift))
+    _install(network, replace(fitted, biases=fitted.biases - shift))
     validation_record = _judge(network, judges)
+    temperature, fitted_on = judged_temperature(network, judges)
     card = ModelCard(
         classes=tuple(labels),
         frame=training.frame,
@@ -94,6 +99,8 @@ def fit_linear(
         mean=backbone.mean,
         std=backbone.std,
         settings=settings.model_dump(mode="json"),
+        temperature=temperature,
+        temperature_fitted_on=fitted_on,
         trained_on=by_origin(training.samples),
         validated_on=by_origin(judges.images.samples),
         warnings=(judges.warning,) if judges.warning else (),
@@ -102,13 +109,16 @@ def fit_linear(
         validation=validation_record,
     )
     save_model(out, network, card)
-    first = "few real photos of a class: a linear classifier on the backbone's features, which stay as they are"
-    said = [*backbone.notes, first + " (training.method=finetune trains them)", *notes]
+    first = "a linear classifier on the backbone's features, which stay as they are"
+    if config.training.method == "auto":
+        first = f"few real photos of a class: {first} (training.method=finetune trains them)"
+    said = [*backbone.notes, first, *notes]
     if not backbone.weights:
         said.append("random weights that do not learn see little: use pre-trained ones, or training.method=finetune")
     if validation_record:
         said.append(f"balanced accuracy {validation_record['val_balanced_accuracy']:.1%} on the {judges.name}")
-    said.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} real validation photos")
+    if not fitted_on:
+        said.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} real validation photos")
     seconds = round(time.monotonic() - started, 1)
     details = details_of(card) | {
         "method": "linear", "learning_share": 0.0, "epochs": 0, "best_epoch": 0, "steps": 0,
@@ -129,7 +139,7 @@ def _features(network: WeldNetwork, images: Images) -> Floats:
     return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
-def _fit(features: Floats, targets: Targets, rows: Flags, classes: int) -> _Linear:
+def _fit(features: Floats, targets: Targets, rows: Flags, classes: int, strength: float = STRENGTHS[0]) -> _Linear:
     """Logistic regression on standardised features; every class that is there counts the same."""
     from sklearn.linear_model import LogisticRegression
 
@@ -138,7 +148,7 @@ def _fit(features: Floats, targets: Targets, rows: Flags, classes: int) -> _Line
         w[y == label] /= w[y == label].sum()
     w *= len(y) / w.sum()
     mean, deviation = x.mean(axis=0), np.maximum(x.std(axis=0), _LEAST_DEVIATION)
-    model = LogisticRegression(C=_STRENGTH / len(y), max_iter=2000)
+    model = LogisticRegression(C=strength / len(y), max_iter=2000)
     model.fit((x - mean) / deviation, y, sample_weight=w)
     coefficients, biases = np.zeros((classes, x.shape[1])), np.full(classes, -np.inf)
     if len(model.classes_) == 2:  # scikit-learn then gives one row, for the second class against the first
@@ -148,7 +158,7 @@ def _fit(features: Floats, targets: Targets, rows: Flags, classes: int) -> _Line
         rows_of = {label: (model.coef_[i], model.intercept_[i]) for i, label in enumerate(model.classes_)}
     for label, (row, bias) in rows_of.items():
         coefficients[label], biases[label] = row / deviation, bias - (row / deviation) @ mean
-    return _Linear(coefficients, biases)
+    return _Linear(coefficients, biases, strength)
 
 
 def _shift(
@@ -185,7 +195,7 @@ def _shift(
             continue
         rows = np.flatnonzero(~made & (training.targets == label)).tolist()
         left_out = evenly(rows, _MOST_LEFT_OUT) if len(rows) > 1 else []
-        judged = [_off(features, training, row, classes) for row in left_out]
+        judged = [_off(features, training, row, classes, fitted.strength) for row in left_out]
         known = [value for value in judged if value is not None]
         known += list(fitted.logits(unseen[0][unseen[1] == label]) - centres[label])
         if known:
@@ -203,13 +213,13 @@ def _shift(
     return np.asarray(found - found.mean()), [note]
 
 
-def _off(features: Floats, training: Images, row: int, classes: int) -> Floats | None:
+def _off(features: Floats, training: Images, row: int, classes: int, strength: float) -> Floats | None:
     """By how much the logits of a real photo are off from the synthetic images of its class, (K,)."""
     kept = np.array([not _related(sample, training.samples[row]) for sample in training.samples])
     made = kept & _synthetic(training) & (training.targets == training.targets[row])
     if len(np.unique(training.targets[kept])) < classes or not made.any():
         return None
-    logits = _fit(features, training.targets, kept, classes).logits(features)
+    logits = _fit(features, training.targets, kept, classes, strength).logits(features)
     return np.asarray(logits[row] - logits[made].mean(axis=0))
 
 

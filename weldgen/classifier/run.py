@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set_pool
-from weldgen.classifier.calibrate import MIN_PHOTOS, fit_temperature
+from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.freezing import freeze_backbone
-from weldgen.classifier.judges import Judges, aside_notes, choose_judges, logits_of
+from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged_temperature
 from weldgen.classifier.keeper import BEST, LAST, Keeper
 from weldgen.classifier.loader import Images, images_an_epoch
 from weldgen.classifier.loggers import close_loggers
@@ -81,7 +81,7 @@ def fit(
     while (trained := _try(training, judges, labels, out, device, config)) is None:
         free_memory(device)
     backbone, record = trained.backbone, trained.keeper.history[trained.keeper.best_epoch - 1]
-    temperature, fitted_on = _temperature(trained.network, judges)
+    temperature, fitted_on = judged_temperature(trained.network, judges)
     card = ModelCard(
         classes=tuple(labels),
         frame=training.frame,
@@ -153,13 +153,6 @@ def _drawn(training: Images, weights: Sequence[float], classes: int) -> list[flo
     """How often images of each class are drawn."""
     zeros = torch.zeros(classes)
     return zeros.index_add(0, torch.from_numpy(training.targets), torch.tensor(weights)).tolist()
-
-
-def _temperature(network: WeldNetwork, judges: Judges) -> tuple[float, int]:
-    """Fitted on real photos alone: how sure it may be of synthetic ones says nothing about others."""
-    if judges.warning or len(judges.images) < MIN_PHOTOS:
-        return 1.0, 0
-    return fit_temperature(*logits_of(network, judges.images)), len(judges.images)
 
 
 def length_notes(epochs: int, asked: TrainingSettings | PretrainSettings) -> list[str]:

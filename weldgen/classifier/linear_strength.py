@@ -1,0 +1,69 @@
+"""How freely the linear classifier may follow its photos: chosen by cross-validation where there are enough of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.data.sample import Sample
+
+Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Targets = npt.NDArray[np.int64]
+
+# Inverse strength of the weights' decay, for a mean loss. The first is strong, for there are more features than images;
+# it is what next to no photos need, and the others are tried where photos can tell.
+STRENGTHS = (0.09, 1.0, 10.0, 100.0)
+# With fewer real photos in the rarest class, or fewer parts that they show, folds would say little.
+_LEAST_PHOTOS = 10
+_FOLDS = 5
+
+
+def choose_strength(
+    logits_by: Callable[[Flags, float], Floats], targets: Targets, samples: Sequence[Sample], seed: int
+) -> float:
+    """The strength whose classifiers are the surest of the right class on real photos that they have not seen.
+
+    Views of one part, and images made from a photo, are held out together with it.
+
+    Args:
+        logits_by: Logits, (N, K), of all images by a classifier fitted on some of them at a strength.
+        targets: (N,) classes of the images.
+        samples: The N images.
+        seed: Of the division.
+
+    Returns:
+        One of `STRENGTHS`; the first where there are too few photos to choose.
+    """
+    from sklearn.metrics import log_loss
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    real = np.array([sample.origin == "real" for sample in samples])
+    groups = np.array([_part(sample) for sample in samples])
+    parts = Counter(label for label, _ in set(zip(targets[real].tolist(), groups[real].tolist(), strict=True)))
+    if len(parts) < len(np.unique(targets)) or min(parts.values()) < _LEAST_PHOTOS:
+        return STRENGTHS[0]
+    folds = list(StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed).split(targets, targets, groups))
+    weights = 1 / np.bincount(targets[real])[targets]
+    losses = []
+    for strength in STRENGTHS:
+        loss = 0.0
+        for kept, held in folds:
+            rows = np.zeros(len(targets), bool)
+            rows[kept] = True
+            judged = held[real[held]]
+            logits = logits_by(rows, strength)[judged]
+            shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+            shares /= shares.sum(axis=1, keepdims=True)
+            labels = np.arange(shares.shape[1])
+            loss += log_loss(targets[judged], shares, sample_weight=weights[judged], labels=labels, normalize=False)
+        losses.append(loss)
+    return STRENGTHS[int(np.argmin(losses))]
+
+
+def _part(sample: Sample) -> str:
+    """What an image shows: its group, or the photo that it was made from, or itself."""
+    return sample.group or (sample.parents[0] if sample.parents else sample.id)
