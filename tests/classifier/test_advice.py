@@ -23,9 +23,16 @@ def test_few_photos_are_told_of_freezing_and_warm_up_unless_that_is_done():
 
 
 def test_between_few_and_many_the_defaults_are_right():
-    for real in (100, 300, 500):
+    for real in (350, 500):
         assert advise(Facts(real=real, synthetic=3 * real, real_share=0.25)) == []
     assert advise(Facts(real=0, synthetic=10, real_share=0)) == []
+
+
+@pytest.mark.parametrize(("real", "told"), [(99, False), (100, True), (349, True), (350, False)])
+def test_some_photos_are_worth_a_comparison_with_a_linear_classifier(real, told):
+    facts = Facts(real=real, synthetic=3 * real, real_share=0.25)
+    assert any("training.method=finetune,linear" in line for line in advise(facts)) == told
+    assert not any("finetune,linear" in line for line in advise(replace(facts, linear=True)))
 
 
 def test_many_photos_need_fewer_synthetic_images():
@@ -37,7 +44,7 @@ def test_many_photos_need_fewer_synthetic_images():
 
 @pytest.mark.parametrize(("share", "smoothing", "told"), [(0.05, 0.1, True), (0.05, 0.2, False), (0.04, 0, False)])
 def test_wrong_labels_are_reviewed_and_smoothed(share, smoothing, told):
-    lines = advise(Facts(real=200, synthetic=600, suspicious=share, label_smoothing=smoothing, real_share=0.25))
+    lines = advise(Facts(real=400, synthetic=1200, suspicious=share, label_smoothing=smoothing, real_share=0.25))
     assert [("weldgen review" in line and "label_smoothing=0.2" in line) for line in lines] == [True] * told
 
 

@@ -14,6 +14,8 @@ from weldgen.data.sample import Sample
 
 # Below so many real photos a backbone that learns remembers them; above so many they need little help.
 FEW_REAL, MANY_REAL = 100, 500
+# Below so many a linear classifier was the better one on two of three sets of photos (docs/train.md).
+LINEAR_MAY_WIN = 350
 # Synthetic images for each real photo, which the default mix asks for (mix.real_ratio=0.25).
 _SYNTHETIC_EACH = 3
 # Share of labels that look wrong from which on they are worth a look.
@@ -59,12 +61,18 @@ def advise(facts: Facts) -> list[str]:
         found.append(f"{photos} and {facts.synthetic} synthetic images: make more with weldgen synth and a larger --n")
     if few and not facts.linear and not facts.frozen:
         found.append(
-            f"{photos} are few for a backbone that learns: try weldgen train --config-name tiny_data, which freezes it"
+            f"{photos} are few for a backbone that learns: try weldgen train --config-name tiny_data, which fits a "
+            "linear classifier on its features"
         )
     if few and not facts.linear and not facts.warmed_up:
         found.append(
             f"{photos}: weldgen pretrain, then weldgen train model.weights=models/pretrained, may help; measure it "
             "with weldgen compare"
+        )
+    if FEW_REAL <= facts.real < LINEAR_MAY_WIN and not facts.linear:
+        found.append(
+            f"{photos}: a linear classifier on fixed features takes seconds and may be as good, see weldgen compare "
+            "--sweep train.training.method=finetune,linear"
         )
     if facts.real > MANY_REAL and facts.synthetic and facts.real_share < 0.5:
         found.append(f"{photos} need less help: try weldgen mix --real-ratio 0.5")
