@@ -29,8 +29,8 @@ TRIED = 8
 # A setting may agree this much less often with the labels than the best one.
 _AGREEMENT_SLACK = 0.05
 # Strengths are tried on the same photos with the same noise, so their distances differ by much less than their errors
-# say, and a dozen photos leave an error that excuses any strength. On 9 weld photos: distances of -0.08, -0.04, 0.02 and
-# 0.12 at strengths of 0.4 to 0.75, at which pores turned to grey, each with an error of 0.6.
+# say, and a dozen photos leave an error that excuses any strength. On 9 weld photos: distances of -0.08, -0.04, 0.02,
+# and 0.12 at strengths of 0.4 to 0.75, at which pores turned to grey, each with an error of 0.6.
 _MOST_SLACK = 0.03
 
 
