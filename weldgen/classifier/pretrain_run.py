@@ -25,7 +25,7 @@ from weldgen.classifier.pretrain_keeper import PretrainKeeper
 from weldgen.classifier.pretraining import PretrainConfig
 from weldgen.classifier.run import length_notes
 from weldgen.classifier.spread import MEASURED, collapsed, measure_spread, squares
-from weldgen.classifier.trainer import PRECISIONS, choose_precision, quiet_lightning
+from weldgen.classifier.trainer import choose_precision, lightning_options, quiet_lightning
 from weldgen.classifier.views import Photos, ViewSet
 from weldgen.data.dataset import Sample
 from weldgen.errors import BackendError
@@ -143,21 +143,10 @@ def _loader(views: ViewSet, images: int, device: str, config: PretrainConfig) ->
 def _trainer(
     out: Path, device: str, precision: str, length: Length, config: PretrainConfig, keeper: PretrainKeeper
 ) -> pl.Trainer:
-    kind, _, index = device.partition(":")
     return pl.Trainer(
-        accelerator="gpu" if kind == "cuda" else kind,
-        devices=[int(index)] if index else 1,
-        precision=PRECISIONS[precision],
-        max_epochs=length.epochs,
-        gradient_clip_val=config.training.clip_norm or None,
+        **lightning_options(out, device, precision, length.epochs, config.training.clip_norm),
         logger=TensorBoardLogger(out, name=TENSORBOARD, version=""),
         callbacks=[keeper],
-        log_every_n_steps=1,
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=out,
     )
 
 

@@ -64,7 +64,8 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     opened = open_training_data(dataset, config)
     check_unseen(config.model.weights, opened)
     check_class_weights(config, opened.labels)
-    check_progressive(config, linear=_is_linear(opened, config))
+    linear = _is_linear(opened, config)
+    check_progressive(config, linear=linear)
     if config.folds:
         from weldgen.classifier.folds import train_folds
 
@@ -83,7 +84,6 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         failures = [*opened.failures, *failures]
         training, validation = images.subset("train"), images.subset("val")
         notes = [*folder.notes, *check_images(training, validation, opened.labels)]
-        linear = _is_linear(opened, config)
         train_with = fit_linear if linear else fit
         result = train_with(training, validation, opened.labels, out=out, device=device, config=config)
         if failures:

@@ -77,24 +77,31 @@ def make_loaders(
     )
 
 
-def make_trainer(out: Path, device: str, precision: str, plan: Plan, config: TrainConfig, keeper: Keeper) -> pl.Trainer:
-    """Lightning's trainer, without anything of its own that writes or prints."""
+def lightning_options(out: Path, device: str, precision: str, epochs: int, clip_norm: float) -> dict[str, Any]:
+    """What all trainings tell Lightning: where and how to compute, and that it neither writes nor prints by itself."""
     kind, _, index = device.partition(":")
+    return {
+        "accelerator": "gpu" if kind == "cuda" else kind,
+        "devices": [int(index)] if index else 1,
+        "precision": PRECISIONS[precision],
+        "max_epochs": epochs,
+        "gradient_clip_val": clip_norm or None,
+        "log_every_n_steps": 1,
+        "num_sanity_val_steps": 0,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "default_root_dir": out,
+    }
+
+
+def make_trainer(out: Path, device: str, precision: str, plan: Plan, config: TrainConfig, keeper: Keeper) -> pl.Trainer:
+    """Lightning's trainer of a run."""
     return pl.Trainer(
-        accelerator="gpu" if kind == "cuda" else kind,
-        devices=[int(index)] if index else 1,
-        precision=PRECISIONS[precision],
-        max_epochs=plan.epochs,
-        gradient_clip_val=config.training.clip_norm or None,
+        **lightning_options(out, device, precision, plan.epochs, config.training.clip_norm),
         accumulate_grad_batches=plan.accumulation,
         logger=open_loggers(out, config),
         callbacks=[keeper, *watchers()],
-        log_every_n_steps=1,
-        num_sanity_val_steps=0,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=out,
         inference_mode=False,
     )
 
