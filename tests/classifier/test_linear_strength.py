@@ -45,7 +45,8 @@ def test_with_few_photos_the_strong_one_is_taken_unasked():
 def test_images_made_from_a_photo_are_held_out_with_it():
     features, targets, samples = photos(60, told_by=0.0)
     children = [
-        Sample(f"s{n}.png", f"child{n}", sample.label, "train", "synthetic", (sample.id,))
+        # two parents, as a weld that was laid over another photo has; either may be held out
+        Sample(f"s{n}.png", f"child{n}", sample.label, "train", "synthetic", ("another", sample.id)[:: 1 - 2 * (n % 2)])
         for n, sample in enumerate(samples)
     ]
     both = np.concatenate([features, features])  # a child is its photo again: seen, it would give the label away

@@ -41,20 +41,18 @@ def choose_strength(
     from sklearn.metrics import log_loss
     from sklearn.model_selection import StratifiedGroupKFold
 
-    real = np.array([sample.origin == "real" for sample in samples])
-    groups = np.array([_part(sample) for sample in samples])
-    parts = Counter(label for label, _ in set(zip(targets[real].tolist(), groups[real].tolist(), strict=True)))
+    real = np.flatnonzero([sample.origin == "real" for sample in samples])
+    groups = [samples[row].group or samples[row].id for row in real.tolist()]
+    parts = Counter(label for label, _ in set(zip(targets[real].tolist(), groups, strict=True)))
     if len(parts) < len(np.unique(targets)) or min(parts.values()) < _LEAST_PHOTOS:
         return STRENGTHS[0]
-    folds = list(StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed).split(targets, targets, groups))
+    division = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed).split(real, targets[real], groups)
+    folds = [(_unrelated(samples, real[held]), real[held]) for _, held in division]
     weights = 1 / np.bincount(targets[real])[targets]
     losses = []
     for strength in STRENGTHS:
         loss = 0.0
-        for kept, held in folds:
-            rows = np.zeros(len(targets), bool)
-            rows[kept] = True
-            judged = held[real[held]]
+        for rows, judged in folds:
             logits = logits_by(rows, strength)[judged]
             shares = np.exp(logits - logits.max(axis=1, keepdims=True))
             shares /= shares.sum(axis=1, keepdims=True)
@@ -64,6 +62,8 @@ def choose_strength(
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def _part(sample: Sample) -> str:
-    """What an image shows: its group, or the photo that it was made from, or itself."""
-    return sample.group or (sample.parents[0] if sample.parents else sample.id)
+def _unrelated(samples: Sequence[Sample], held: npt.NDArray[np.intp]) -> Flags:
+    """Images that show none of the photos held out: neither one of their group, nor one made from any of them."""
+    ids = {samples[row].id for row in held}
+    groups = {samples[row].group for row in held} - {""}
+    return np.array([s.id not in ids and s.group not in groups and ids.isdisjoint(s.parents) for s in samples])
