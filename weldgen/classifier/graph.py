@@ -67,7 +67,7 @@ class Averaged(nn.Module):
         """Probabilities, (B, K) float32, of (B, H, W, 3) uint8 RGB."""
         members = [cast(Deployed, member) for member in self.members]
         # Members of one frame share the letterboxed photo, which costs more than a small network.
-        framed = {member.frame: member.letterbox(image) for member in members}
+        framed = {frame: member.letterbox(image) for frame, member in {m.frame: m for m in members}.items()}
         return torch.stack([member.judge(framed[member.frame]) for member in members]).mean(dim=0)
 
 
