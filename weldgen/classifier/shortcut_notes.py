@@ -27,13 +27,13 @@ def _writing_note(writing: Mapping[str, Any] | None) -> str:
         )
     if not writing["photos"]:
         return f"no writing was found on the {writing['searched_photos']} photos that were looked at"
-    what = "places that held writing until clean took it away" if writing["removed"] else "writing"
+    what, which = "writing", "which takes"
+    if writing["removed"]:
+        what, which = "places that held writing until clean took it away", "which take"
     measured = (
-        f"{writing['share']:.1%} of the evidence lies on {what}, which take {writing['area']:.1%} of the area "
+        f"{writing['share']:.1%} of the evidence lies on {what}, {which} {writing['area']:.1%} of the area "
         f"({writing['photos']} photos of {writing['groups']} independent groups)"
     )
-    if what == "writing":
-        measured = measured.replace("which take", "which takes")
     if writing["low"] is None:
         return f"too few independent photos with writing to say whether the model looks at it: {measured}"
     most = "more" if writing["high"] is None else f"{writing['high']:.1f}"
