@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weldgen.classifier.heads import CosineHead, SoftmaxHead
+from weldgen.classifier.layers import StageFeatures
 from weldgen.classifier.network import WeldNetwork
 from weldgen.errors import BackendError
 
@@ -52,6 +53,8 @@ def activation_maps(network: WeldNetwork, images: Tensor, answers: Tensor) -> Te
 def cell_evidence(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tensor:
     """What each cell adds to the margin of the answer, (B, h, w) float32; see `activation_maps`."""
     backbone: Any = network.backbone
+    if isinstance(backbone, StageFeatures):
+        return _stage_evidence(network, backbone, images, answers)
     if not (hasattr(backbone, "forward_features") and hasattr(backbone, "forward_head")):
         raise _no_map(backbone)
     with torch.no_grad():
@@ -61,11 +64,33 @@ def cell_evidence(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tens
     _check_map(backbone, made)
     leaf = made.detach().float().requires_grad_()
     with torch.enable_grad(), _constant_spreads(network):
-        logits = _logits(network.head, network.embedding(backbone.forward_head(leaf)))
-        asked = answers[:, None]
-        margin = logits.gather(1, asked)[:, 0] - logits.scatter(1, asked, -torch.inf).logsumexp(dim=1)
+        margin = _margin(network, backbone.forward_head(leaf), answers)
         gradient = torch.autograd.grad(margin.sum(), leaf)[0]
     return _on_grid(backbone, (leaf * gradient).detach())
+
+
+def _stage_evidence(network: WeldNetwork, backbone: StageFeatures, images: Tensor, answers: Tensor) -> Tensor:
+    """The evidence of the maps of several layers together, on the cells of the last one, (B, h, w) float32."""
+    with torch.no_grad():
+        leaves = [m.detach().float().requires_grad_() for m in backbone.maps(network.normalised(images))]
+    with torch.enable_grad(), _constant_spreads(network):
+        margin = _margin(network, backbone.gather(leaves), answers)
+        gradients = torch.autograd.grad(margin.sum(), leaves)
+    cells = (*_on_grid(backbone.body, leaves[-1].detach()).shape[1:],)
+    found = torch.zeros((len(images), *cells), device=images.device)
+    for leaf, gradient in zip(leaves[:-1], gradients[:-1], strict=True):
+        fine = (leaf * gradient).detach().sum(dim=1)
+        # Means of the cells below, times their number: their sum where the grids fit.
+        each = fine[0].numel() / found[0].numel()
+        found += each * F.adaptive_avg_pool2d(fine[:, None], cells)[:, 0]
+    return found + _on_grid(backbone.body, (leaves[-1] * gradients[-1]).detach())
+
+
+def _margin(network: WeldNetwork, features: Tensor, answers: Tensor) -> Tensor:
+    """Logits of the answers less those of the other classes together, (B,), of (B, F) features."""
+    logits = _logits(network.head, network.embedding(features))
+    asked = answers[:, None]
+    return logits.gather(1, asked)[:, 0] - logits.scatter(1, asked, -torch.inf).logsumexp(dim=1)
 
 
 def _check_map(backbone: Any, made: Tensor) -> None:

@@ -4,7 +4,8 @@ With one to three real photos of a class, a backbone that learns remembers them:
 photo, two bad ones, 600 synthetic images), fine-tuning ranked almost all other photos right, but called most sound ones
 bad, with certainty. The linear classifier errs less. Three things made it good there (benchmarks/few_photos.py):
 
-- Each feature counts by its maximum over the image (`model.pool`), for pores and cracks are small.
+- Each feature counts by its maximum over the image (`model.pool`), for pores and cracks are small. (With ten photos of
+  each class the means of several layers are better: `weldgen.classifier.layers`.)
 - The few real photos count as one image each. Counted as a quarter of all, whatever sets one photo apart from another,
   such as rust on the plate, becomes a mark of its class.
 - What is left is mostly one shift: real photos look a little more like defective welds than synthetic images do, since
@@ -22,13 +23,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.utils.data import DataLoader
 
-from weldgen.classifier.backbones import AVERAGE, MAXIMUM, create_backbone, has_map, set_pool
 from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged_temperature, logits_of
+from weldgen.classifier.linear_features import features_of, open_features
 from weldgen.classifier.linear_strength import STRENGTHS, choose_strength
-from weldgen.classifier.loader import Images, ValidationSet
+from weldgen.classifier.loader import Images
 from weldgen.classifier.metrics import balanced_accuracy, confusion_matrix
 from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
 from weldgen.classifier.network import WeldNetwork
@@ -42,7 +42,6 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Targets = npt.NDArray[np.int64]
 
-_BATCH = 16
 # Least deviation of a feature, which a dead one would not have.
 _LEAST_DEVIATION = 1e-4
 # Photos of a class that are left out in turn; each costs a fit.
@@ -71,22 +70,16 @@ def fit_linear(
     """Fit the classifier and write the model; see `weldgen.classifier.run.fit`."""
     started = time.monotonic()
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    backbone = create_backbone(config.model.backbone, config.model.weights, training.frame)
-    pool: str = config.model.pool
-    if pool == "auto":
-        pool = MAXIMUM if has_map(backbone) else AVERAGE
-    set_pool(backbone, pool)
-    own = {"head": "unit_softmax", "embedding_size": backbone.features, "pool": pool}
-    settings = config.model.model_copy(update=own)
+    backbone, settings = open_features(training, config)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
     judges = choose_judges(training, validation)
-    features = _features(network.to(device), training)
+    features = features_of(network.to(device), training)
     strength = choose_strength(
         lambda rows, strength: _fit(features, training.targets, rows, len(labels), strength).logits(features),
         training.targets, training.samples, config.seed,
     )  # fmt: skip
     fitted = _fit(features, training.targets, np.ones(len(training), bool), len(labels), strength)
-    aside = _features(network, judges.aside), judges.aside.targets
+    aside = features_of(network, judges.aside), judges.aside.targets
     shift, notes = _shift(fitted, features, training, labels, aside)
     _install(network, replace(fitted, biases=fitted.biases - shift))
     validation_record = _judge(network, judges)
@@ -125,18 +118,6 @@ def fit_linear(
         "training_seconds": seconds,
     }  # fmt: skip
     return Result((*said, *aside_notes(network, judges.aside, "which also set the border")), backbone.weights, details)
-
-
-@torch.inference_mode()
-def _features(network: WeldNetwork, images: Images) -> Floats:
-    """(N, F) features of the backbone, each row of length 1, as the head sees them."""
-    device = network.mean.device
-    network.eval()
-    parts = [np.zeros((0, network.embedding.in_features), np.float32)]
-    for batch, _ in DataLoader(ValidationSet(images), batch_size=_BATCH):
-        parts.append(network.features(batch.to(device)).float().cpu().numpy())
-    rows = np.concatenate(parts).astype(np.float64)
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def _fit(features: Floats, targets: Targets, rows: Flags, classes: int, strength: float = STRENGTHS[0]) -> _Linear:

@@ -41,11 +41,10 @@ def choose_strength(
     from sklearn.metrics import log_loss
     from sklearn.model_selection import StratifiedGroupKFold
 
-    real = np.flatnonzero([sample.origin == "real" for sample in samples])
-    groups = [samples[row].group or samples[row].id for row in real.tolist()]
-    parts = Counter(label for label, _ in set(zip(targets[real].tolist(), groups, strict=True)))
-    if len(parts) < len(np.unique(targets)) or min(parts.values()) < _LEAST_PHOTOS:
+    if not enough_photos(targets, samples):
         return STRENGTHS[0]
+    real = _real(samples)
+    groups = [samples[row].group or samples[row].id for row in real.tolist()]
     division = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=seed).split(real, targets[real], groups)
     folds = [(_unrelated(samples, real[held]), real[held]) for _, held in division]
     weights = 1 / np.bincount(targets[real])[targets]
@@ -60,6 +59,23 @@ def choose_strength(
             loss += log_loss(targets[judged], shares, sample_weight=weights[judged], labels=labels, normalize=False)
         losses.append(loss)
     return STRENGTHS[int(np.argmin(losses))]
+
+
+def enough_photos(targets: Targets, samples: Sequence[Sample]) -> bool:
+    """Whether every class has ten real photos, of as many parts: enough to choose by.
+
+    Args:
+        targets: (N,) classes of the images.
+        samples: The N images.
+    """
+    real = _real(samples).tolist()
+    shown = {(int(targets[row]), samples[row].group or samples[row].id) for row in real}
+    parts = Counter(label for label, _ in shown)
+    return len(parts) == len(np.unique(targets)) and min(parts.values()) >= _LEAST_PHOTOS
+
+
+def _real(samples: Sequence[Sample]) -> npt.NDArray[np.intp]:
+    return np.flatnonzero([sample.origin == "real" for sample in samples])
 
 
 def _unrelated(samples: Sequence[Sample], held: npt.NDArray[np.intp]) -> Flags:

@@ -15,6 +15,7 @@ from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.freezing import freeze_backbone
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged_temperature
 from weldgen.classifier.keeper import BEST, LAST, Keeper
+from weldgen.classifier.layers import LAST_MAP
 from weldgen.classifier.loader import Images, images_an_epoch
 from weldgen.classifier.loggers import close_loggers
 from weldgen.classifier.losses import class_weights_of
@@ -114,7 +115,8 @@ def _try(
     """Train; None where the device had too little memory, and the next try takes smaller batches."""
     torch.manual_seed(derive_seed(config.seed, "weights"))
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame, config.model.drop_path)
-    settings = config.model.model_copy(update={"pool": AVERAGE if config.model.pool == "auto" else config.model.pool})
+    pool = AVERAGE if config.model.pool == "auto" else config.model.pool
+    settings = config.model.model_copy(update={"pool": pool, "layers": LAST_MAP})
     set_pool(backbone, settings.pool)
     learning, learning_note = freeze_backbone(backbone, settings)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))

@@ -63,7 +63,13 @@ class ModelSettings(Config):
     pool: Literal["auto", "avg", "max"] = Field(
         "auto",
         description="how the map of each feature becomes one number: its mean, or its maximum, which small defects "
-        "reach; auto: max where the backbone does not learn, else avg",
+        "reach; auto: max where the backbone does not learn and a class has fewer than ten real photos, else avg",
+    )
+    layers: Literal["auto", "last", "stages"] = Field(
+        "auto",
+        description="training.method=linear: what is classified: the last map's features, or those of the last four "
+        "stages too, where textures are; auto: stages where every class has ten real photos and the backbone gives "
+        "them, else last",
     )
     embedding_size: int = Field(512, ge=8, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")

@@ -49,6 +49,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         OutputError: The folder holds files that weldgen did not make, or cannot be written.
     """
     from weldgen.classifier.folder import MODEL
+    from weldgen.classifier.layers import check_layers
     from weldgen.classifier.linear import fit_linear
     from weldgen.classifier.loader import load_images
     from weldgen.classifier.progressive import check_progressive
@@ -66,6 +67,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     check_class_weights(config, opened.labels)
     linear = _is_linear(opened, config)
     check_progressive(config, linear=linear)
+    check_layers(config.model.layers, linear=linear)
     if config.folds:
         from weldgen.classifier.folds import train_folds
 
