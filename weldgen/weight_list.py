@@ -80,7 +80,7 @@ WEIGHTS: dict[str, Weight] = {
             licence="MIT",
             used_by="clean: our network that marks the pixels of ink",
             size_mb=6,
-            sha256="c7348286e456528be16f8cff8a365b38d9e5c73867760d05c0c5c82041275b52",
+            sha256="5ec72a3e1689cbbc9f22ae3cb8bb57526d5b338ee306f32f52f01911afda6985",
         ),
         Weight(
             id="tiny",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import io
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from torch import nn
 
 from assets.ink.examples import INK, STAMPED, UNJUDGED, Examples
 from assets.training.pictures import CROP_PX
-from assets.training.tools import Log, Stream, rate_factor, split_pictures, write_halved
+from assets.training.tools import Log, Replay, follow, rate_factor, split_pictures, write_halved
 from weldgen.classifier.embedded import embedded_state
 
 SEED = 20
@@ -89,7 +90,7 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def measure(net: InkNet, held_out: list[tuple[torch.Tensor, torch.Tensor]]) -> dict[str, float]:
+def measure(net: InkNet, held_out: list[tuple[torch.Tensor, ...]]) -> dict[str, float]:
     """Pixel recall, precision and the share of plain crops' pixels that are called ink, on crops of held-out photos."""
     net.eval()
     hit = truth = called = alarm = plain = stamp_hit = stamp_truth = 0
@@ -137,6 +138,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--photo-share", type=float, default=0.25)
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--first", type=int, default=0, help="index of the first example")
@@ -144,16 +147,14 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def supply_and_judge(asked: argparse.Namespace) -> tuple[Stream, list[tuple[torch.Tensor, torch.Tensor]]]:
+def supply_and_judge(asked: argparse.Namespace) -> tuple[Replay, list[tuple[torch.Tensor, ...]]]:
     """Endless training examples, and fixed crops of rendered welds that are in none of them."""
     pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share)
     judge = Examples(kept, SEED + 1)
     crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
-    held_out = [
-        (torch.from_numpy(np.stack([a for a, _ in part])), torch.from_numpy(np.stack([b for _, b in part])))
-        for part in (crops[at : at + 16] for at in range(0, len(crops), 16))
-    ]
-    return Stream(Examples(pictures, SEED).example, asked.first), held_out
+    columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*crops, strict=True)]
+    held_out = [tuple(column[at : at + 16] for column in columns) for at in range(0, HELD_OUT_CROPS, 16)]
+    return Replay(Examples(pictures, SEED).example, asked.workers, torch.device(asked.device), asked.first), held_out
 
 
 def start(resume: Path | None) -> InkNet:
@@ -173,33 +174,34 @@ def main() -> None:
     asked = parse()
     torch.manual_seed(SEED)
     supply, held_out = supply_and_judge(asked)
-    net = start(asked.resume)
+    net = start(asked.resume).to(asked.device)
+    average = deepcopy(net).requires_grad_(False)
     parts = [
         {"params": list(net.encoder.parameters()), "lr": 0.35 * asked.rate},
         {"params": [p for n, p in net.named_parameters() if not n.startswith("encoder.")], "lr": asked.rate},
     ]
     optimiser = torch.optim.AdamW(parts, weight_decay=0.01)
     peaks = [group["lr"] for group in optimiser.param_groups]
-    loader = iter(torch.utils.data.DataLoader(supply, asked.batch, num_workers=1, prefetch_factor=4))
-    log = Log(asked.out / "log.jsonl")
+    log = Log(asked.out / "log.jsonl", min(5.0, asked.minutes / 6))
     while log.minutes < asked.minutes:
         factor = rate_factor(log.step, log.minutes / asked.minutes)
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
-        images, targets = next(loader)
-        with torch.autocast("cpu", torch.bfloat16):
+        images, targets = supply.draw(asked.batch)
+        with torch.autocast(asked.device, torch.bfloat16):
             logits = net(prepared(images))
         loss = loss_of(logits.float(), targets)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimiser.step()
+        follow(average, net)
         if log.take(loss.item()):
-            log.write(measure(net, held_out))
-            torch.save(net.state_dict(), asked.backgrounds / "ink.pt")
-    log.write(measure(net, held_out))
-    torch.save(net.state_dict(), asked.backgrounds / "ink.pt")
-    export(net, asked.out / "ink.onnx")
+            log.write(measure(average, held_out) | {"examples": float(supply.seen)})
+            torch.save(average.state_dict(), asked.out / "ink.pt")
+    log.write(measure(average, held_out) | {"examples": float(supply.seen)})
+    torch.save(average.state_dict(), asked.out / "ink.pt")
+    export(average.cpu(), asked.out / "ink.onnx")
 
 
 if __name__ == "__main__":

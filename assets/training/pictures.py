@@ -77,25 +77,27 @@ class Pictures:
     Args:
         files: Photos without writing.
         weights: How often each is taken.
+        littered: How often other things lie on the metal, relative to what the ink network needs to see.
     """
 
-    def __init__(self, files: Sequence[Path], weights: Sequence[float]) -> None:
+    def __init__(self, files: Sequence[Path], weights: Sequence[float], littered: float = 1.0) -> None:
         self._encoded = [np.fromfile(file, np.uint8) for file in files]
         self._share = np.asarray(weights, np.float64) / sum(weights)
+        self._littered = littered
 
     def draw(self, rng: Rng) -> Floats:
         """A crop, (256, 256, 3) float32 RGB 0..1, before a camera saw it: see `photograph`."""
         encoded = self._encoded[int(rng.choice(len(self._encoded), p=self._share))]
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR)[:, :, ::-1]
-        if rng.random() < _FAR_SHARE:
+        if rng.random() < self._littered * _FAR_SHARE:
             picture = _from_afar(np.ascontiguousarray(image), rng)
         else:
             picture = _crop(np.ascontiguousarray(image), rng)
-        if rng.random() < _PATCHES_SHARE:
+        if rng.random() < self._littered * _PATCHES_SHARE:
             picture = _add_patches(picture, rng)
-        if rng.random() < _PARTS_SHARE:
+        if rng.random() < self._littered * _PARTS_SHARE:
             picture = _add_parts(picture, rng)
-        if rng.random() < _DISTRACTED_SHARE:
+        if rng.random() < self._littered * _DISTRACTED_SHARE:
             picture = _distract(picture, rng)
         return picture
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnx
 import torch
@@ -17,32 +19,98 @@ from onnx import TensorProto, helper, numpy_helper
 from assets.training.pictures import Pictures
 
 WARM_UP_STEPS = 60
-LOG_MINUTES = 5.0
 HELD_OUT = 32
+# Workers are forked, which OpenCV's threads do not survive.
+cv2.setNumThreads(1)
 _SMALL_TENSOR = 64  # biases and constants stay as they are
 
 
 class Stream(torch.utils.data.IterableDataset[tuple[torch.Tensor, ...]]):
-    """Examples from an index on, for one worker."""
+    """Examples from an index on; several workers take turns."""
 
     def __init__(self, example: Callable[[int], tuple[Any, ...]], first: int) -> None:
         self.example, self.first = example, first
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, ...]]:
-        index = self.first
+        worker = torch.utils.data.get_worker_info()
+        index = self.first + (worker.id if worker else 0)
         while True:
             yield tuple(torch.from_numpy(array) for array in self.example(index))
-            index += 1
+            index += worker.num_workers if worker else 1
 
 
-def split_pictures(backgrounds: Path, photo_folders: list[Path], photo_share: float) -> tuple[Pictures, Pictures]:
+class Replay:
+    """Examples that are drawn again and again, turned and mirrored, while new ones come in and the oldest go.
+
+    A fast device learns faster than processors can draw.
+
+    Args:
+        example: Makes one from its index.
+        workers: Processes that make them.
+        device: Where they are kept.
+        first: Index of the first.
+        most: How many are kept.
+        least: How many there must be before any is drawn.
+    """
+
+    def __init__(
+        self,
+        example: Callable[[int], tuple[Any, ...]],
+        workers: int,
+        device: torch.device,
+        first: int = 0,
+        most: int = 16_384,
+        least: int = 256,
+    ) -> None:
+        self.seen, self._most, self._device = 0, most, device
+        self._kept: list[torch.Tensor] = []
+        loader = torch.utils.data.DataLoader(Stream(example, first), 16, num_workers=workers, prefetch_factor=4)
+        self._thread = threading.Thread(target=self._take, args=(iter(loader),), daemon=True)
+        self._thread.start()
+        while self.seen < least:
+            time.sleep(0.2)
+            if not self._thread.is_alive():
+                raise RuntimeError("no example could be made")
+
+    def _take(self, batches: Iterator[list[torch.Tensor]]) -> None:
+        for batch in batches:
+            if not self._kept:
+                self._kept = [
+                    torch.empty((self._most, *part.shape[1:]), dtype=part.dtype, device=self._device) for part in batch
+                ]
+            place = self.seen % self._most
+            for kept, part in zip(self._kept, batch, strict=True):
+                kept[place : place + len(part)] = part[: self._most - place].to(self._device)
+            self.seen += len(batch[0])
+
+    def draw(self, count: int) -> tuple[torch.Tensor, ...]:
+        """So many examples, all turned and mirrored alike; height and width are the parts' second and third axis."""
+        which = torch.randint(min(self.seen, self._most), (count,), device=self._device)
+        turns, mirrored = int(torch.randint(4, ())), bool(torch.rand(()) < 0.5)
+        drawn = (torch.rot90(kept[which], turns, (1, 2)) for kept in self._kept)
+        return tuple(part.flip(2) if mirrored else part for part in drawn)
+
+
+@torch.no_grad()
+def follow(average: torch.nn.Module, net: torch.nn.Module, decay: float = 0.998) -> None:
+    """Move averaged weights and statistics towards the present ones; counters are taken over."""
+    for mean, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
+        if value.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+def split_pictures(
+    backgrounds: Path, photo_folders: list[Path], photo_share: float, littered: float = 1.0
+) -> tuple[Pictures, Pictures]:
     """Pictures to train on, and pictures of rendered welds that are in none of them."""
     rendered = sorted(backgrounds.glob("*.jpg"))
     photos = [file for folder in photo_folders for file in sorted(folder.rglob("*.jpg"))]
     kept, train = rendered[:HELD_OUT], rendered[HELD_OUT:]
     weights = [(1 - photo_share * bool(photos)) / len(train)] * len(train)
     weights += [photo_share / max(1, len(photos))] * len(photos)
-    return Pictures([*train, *photos], weights), Pictures(kept, [1] * len(kept))
+    return Pictures([*train, *photos], weights, littered), Pictures(kept, [1] * len(kept), littered)
 
 
 def rate_factor(step: int, share_done: float) -> float:
@@ -65,10 +133,11 @@ def write_halved(model: onnx.ModelProto, path: Path) -> None:
 
 
 class Log:
-    """The training log, a JSON object every five minutes."""
+    """The training log, a JSON object every so many minutes."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._begun, self._next = path, time.monotonic(), LOG_MINUTES
+    def __init__(self, path: Path, every_minutes: float = 5.0) -> None:
+        self._path, self._begun = path, time.monotonic()
+        self._every = self._next = every_minutes
         self.step, self._sum, self._seen = 0, 0.0, 0
 
     @property
@@ -87,4 +156,4 @@ class Log:
         line |= {name: round(value, 4) for name, value in measured.items()}
         with self._path.open("a") as stream:
             stream.write(json.dumps(line) + "\n")
-        self._next, self._sum, self._seen = self._next + LOG_MINUTES, 0.0, 0
+        self._next, self._sum, self._seen = self.minutes + self._every, 0.0, 0

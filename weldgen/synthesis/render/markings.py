@@ -77,6 +77,7 @@ class Marking:
         ink: A key of `INKS`.
         fade: 0 fresh to 1 gone.
         smear: How far a sleeve dragged the wet ink, in letter heights.
+        weight: Width of the line over what the tool usually leaves.
     """
 
     text: str
@@ -88,6 +89,7 @@ class Marking:
     ink: str
     fade: float = 0.0
     smear: float = 0.0
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def draw_markings(markings: Sequence[Marking], canvas: Canvas, rng: Rng) -> Over
     for marking in markings:
         tool = TOOLS[marking.tool]
         size_px = marking.size * canvas.unit_px
-        width_px = max(1.1, size_px * float(rng.uniform(*tool.width)))
+        width_px = max(1.1, size_px * float(rng.uniform(*tool.width)) * marking.weight)
         paths = _strokes(marking, size_px, canvas, rng)
         line = _stroke_cover(_broken(paths, tool.line, width_px), width_px, canvas)
         ink = _ink_alpha(line, tool, width_px, rng)
@@ -143,12 +145,17 @@ def warp_overlay(overlay: Overlay, matrix: Plane, width: int, height: int, blur_
     return Overlay(np.clip(colour, 0, 1), np.where(alpha < _ALPHA_FLOOR, 0, alpha).astype(np.float32))
 
 
-def apply_overlay(picture: Plane, overlay: Overlay) -> Plane:
-    """Lay ink over a picture, both display values 0..1; the ink takes on the light that falls there."""
+def apply_overlay(picture: Plane, overlay: Overlay, grain: float = 0.35) -> Plane:
+    """Lay ink over a picture, both display values 0..1; the ink takes on the light that falls there.
+
+    Args:
+        picture: (H, W, 3) float32.
+        overlay: The ink.
+        grain: Ink lies in the metal's grain: so much of the texture below shows.
+    """
     light = blur(picture.mean(axis=2), max(picture.shape[:2]) / 60)
     lit = np.clip(0.45 + 0.55 * light / max(float(light.mean()), 1e-3), 0.3, 1.35)[:, :, None]
-    # Ink lies in the metal's grain: a little of the texture below shows through.
-    detail = (picture - blur(picture, 3.0)) * np.float32(0.35)
+    detail = (picture - blur(picture, 3.0)) * np.float32(grain)
     inked = np.clip(overlay.colour * lit + detail, 0, 1)
     return np.asarray(picture + overlay.alpha[:, :, None] * (inked - picture))
 

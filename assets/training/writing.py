@@ -1,0 +1,84 @@
+"""Writing to train on: one to five markings anywhere on a crop, across welds, edges and its border."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from assets.training.pictures import CROP_PX, Rng
+from weldgen.synthesis.render.glyphs import GLYPHS, SIGNS
+from weldgen.synthesis.render.markings import INKS, TOOLS, Marking, Overlay, draw_markings
+from weldgen.synthesis.render.material import Canvas
+
+_LETTER_PX = (9.0, 180.0)
+_TOOL_WEIGHTS = {
+    "marker": 5, "paint": 2.5, "ballpoint": 2, "chalk": 1.5, "stencil": 1, "print": 1.5, "dots": 0.7, "stamp": 1.2,
+}  # fmt: skip
+_SIGN_SHARE, _FADED_SHARE, _SMEARED_SHARE, _OTHER_PEN_SHARE = 0.22, 0.3, 0.08, 0.15
+# Share of writing with a broad tip, and how much broader it is.
+_BROAD_SHARE, _BROADER = 0.15, (1.4, 2.4)
+
+
+@dataclass(frozen=True)
+class Written:
+    """One thing that was written.
+
+    Attributes:
+        overlay: The ink.
+        relief: It is pressed into the metal.
+    """
+
+    overlay: Overlay
+    relief: bool
+
+
+def write(rng: Rng, letter_px: tuple[float, float] = _LETTER_PX, *, stamps: bool = True) -> Iterator[Written]:
+    """Draw markings on an empty crop, each with ink of its own.
+
+    Args:
+        rng: Of everything.
+        letter_px: Smallest and largest height of letters.
+        stamps: Whether characters may be pressed into the metal.
+    """
+    canvas = Canvas(CROP_PX, CROP_PX, 1.0, (0.0, float(CROP_PX)))
+    tool, ink = _draw_tool(rng, stamps)
+    letter = float(np.exp(rng.uniform(*np.log(letter_px))))
+    angle = float(rng.choice([0, 0, 0, 90, 180, 270])) + float(rng.normal(0, 9))
+    fade = float(rng.uniform(0.1, 0.6)) if rng.random() < _FADED_SHARE else 0.0
+    weight = float(np.exp(rng.normal(0, 0.15)))
+    if rng.random() < _BROAD_SHARE:
+        weight *= float(rng.uniform(*_BROADER))
+    for _ in range(int(rng.integers(1, 6))):
+        if rng.random() < _OTHER_PEN_SHARE:
+            tool, ink = _draw_tool(rng, stamps)
+        text = str(rng.choice(list(SIGNS))) if rng.random() < _SIGN_SHARE else _draw_text(rng)
+        size = letter * float(np.exp(rng.normal(0, 0.15))) * (1.4 if text in SIGNS else 1.0)
+        x, y = rng.uniform(-0.55, 0.45, 2) * CROP_PX
+        smear = float(rng.uniform(0.1, 0.5)) if rng.random() < _SMEARED_SHARE else 0.0
+        marking = Marking(text, float(x), float(y), size, angle, tool, ink, fade, smear, weight)
+        yield Written(_recoloured(draw_markings([marking], canvas, rng), rng), TOOLS[tool].relief)
+
+
+def _draw_tool(rng: Rng, stamps: bool) -> tuple[str, str]:
+    """A tool to write with, and the colour of its ink."""
+    names = [name for name in _TOOL_WEIGHTS if stamps or not TOOLS[name].relief]
+    weights = np.array([_TOOL_WEIGHTS[name] for name in names], np.float64)
+    tool = str(rng.choice(names, p=weights / weights.sum()))
+    return tool, str(rng.choice(TOOLS[tool].inks if rng.random() < 0.7 else list(INKS)))
+
+
+def _draw_text(rng: Rng) -> str:
+    """One to seven characters."""
+    letters = [glyph for glyph in GLYPHS if glyph.strip()]
+    alphabet = list("0123456789") if rng.random() < 0.5 else letters
+    length = int(rng.choice([1, 1, 2, 2, 3, 4, 5, 7]))
+    return "".join(str(rng.choice(alphabet)) for _ in range(length))
+
+
+def _recoloured(overlay: Overlay, rng: Rng) -> Overlay:
+    """The same ink in a neighbouring colour, as another maker sells it."""
+    gain = np.exp(rng.normal(0, 0.25, 3)).astype(np.float32)
+    lift = np.float32(rng.uniform(0, 0.18))
+    return Overlay(np.clip(overlay.colour * gain + lift * (1 - overlay.colour), 0, 1), overlay.alpha)
