@@ -179,7 +179,7 @@ def test_both_detectors_together_clean_a_photo_whole(tmp_path, make_plate, write
     summary = clean(
         root.parent, out, CleanConfig.model_validate({"detect": {"canvas_size_px": 512, "rapidocr_canvas_px": 512}})
     )
-    assert summary.details["detectors"] == ["easyocr", "rapidocr"]
+    assert summary.details["detectors"] == ["rapidocr", "easyocr"]
     assert {weight["id"] for weight in summary.weights} == {"craft", "ppocr", "ink"}
     after = read_rgb(out / "good/a.png")
     assert (after[strokes].max(axis=1) < 60).mean() < 0.01
@@ -216,5 +216,5 @@ def test_settings_load_nothing_heavy():
         "assert not {'torch', 'cv2', 'easyocr', 'rapidocr', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-    assert "easyocr and rapidocr" in auto_detectors()
+    assert "rapidocr and easyocr" in auto_detectors()
     assert auto_inpainter().startswith(TEXTURE)

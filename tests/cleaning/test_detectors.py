@@ -56,7 +56,7 @@ def test_rapidocr_keeps_each_score_with_its_box(detectors, make_plate, write_on)
 
 def test_auto_is_all_of_them_and_a_wrong_name_lists_them():
     assert [type(d).__name__ for d in load_detectors(DetectConfig(backend=RAPIDOCR), "cpu")] == ["RapidOcrDetector"]
-    with pytest.raises(ConfigError, match="accepted: auto, easyocr, rapidocr"):
+    with pytest.raises(ConfigError, match="accepted: auto, rapidocr, easyocr"):
         load_detectors(DetectConfig(backend="tesseract"), "cpu")
     assert set(DETECTORS) == set(DETECTOR_WEIGHTS)
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from weldgen.cleaning.colour import to_lab
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.ink import InkMap
 from weldgen.cleaning.mask import text_mask
-from weldgen.cleaning.pen import to_lab
 from weldgen.cleaning.settings import EASYOCR, MaskConfig
 from weldgen.cleaning.stickers import find_sticker
 from weldgen.cleaning.texture import fill

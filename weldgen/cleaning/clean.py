@@ -80,7 +80,7 @@ def resolve_config(config: CleanConfig) -> CleanConfig:
 
 def auto_detectors() -> str:
     """What `auto` finds writing with, in one sentence."""
-    return " and ".join(detector_names(AUTO)) + ", both together with the ink network"
+    return " and ".join(detector_names(AUTO)) + ", together with the ink network"
 
 
 def auto_inpainter() -> str:

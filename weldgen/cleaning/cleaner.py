@@ -12,7 +12,7 @@ import numpy.typing as npt
 from weldgen.cleaning.by_hand import boxes_mask
 from weldgen.cleaning.crops import fill_holes
 from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
-from weldgen.cleaning.ink import InkSegmenter
+from weldgen.cleaning.ink import InkMap, InkSegmenter
 from weldgen.cleaning.inpainters import Inpainter
 from weldgen.cleaning.margin import tighten
 from weldgen.cleaning.mask import TextMask, text_mask
@@ -49,7 +49,8 @@ class Cleaner:
     """Models and settings that clean photos.
 
     Attributes:
-        detectors: All of them look at each photo.
+        detectors: Text detectors, the fastest first. The first looks at the photo, the others where it and the network
+            see nothing, and the last at each result.
         segmenter: The ink network.
         inpainter: Fills the holes.
         mask: How regions become holes.
@@ -76,8 +77,8 @@ class Cleaner:
         """
         if given is not None:
             result = self._fill(image, given)
-            return Cleaned(result, given, [], len(self._find(result).regions))
-        found = self._find(image)
+            return Cleaned(result, given, [], len(self._find(result, self.detectors).regions))
+        found, seen, all_looked = self._first_look(image)
         never = boxes_mask(self.mask.exclude, image.shape)
         always = boxes_mask(self.mask.include, image.shape)
         wide, ink, regions, labels = found.holes | always, found.ink | always, list(found.regions), found.labels
@@ -86,9 +87,10 @@ class Cleaner:
         for attempt in range(self.verify_rounds + 1):
             holes = tighten(image, wide, ink) if self.inpaint.keep_margin else wide
             result = self._fill(image, holes)
-            left = self._find(result)
-            # what lies further off has been looked at and is as it was; on a label, nothing but print is writing
-            left = _without(left, ~dilate(wide, self._around(image)) | labels & ~left.prints)
+            left = self._find(result, self.detectors[-1:], [region for region in seen if not _inside(region, wide)])
+            # what all have looked at is as it was; on a label, nothing but print is writing
+            done = ~dilate(wide, self._around(image)) if all_looked or attempt else np.zeros_like(wide)
+            left = _without(left, done | labels & ~left.prints)
             more = dilate(left.holes, scaled_px(_WIDEN_PX, image.shape)) & ~never
             # a false alarm that was filled already and comes back would come back for ever
             if attempt == self.verify_rounds or not (more & ~(ink if self.inpaint.keep_margin else wide)).any():
@@ -97,9 +99,26 @@ class Cleaner:
             regions += left.regions
         return Cleaned(result, holes, regions, len(left.regions))
 
-    def _find(self, image: RGB) -> TextMask:
+    def _first_look(self, image: RGB) -> tuple[TextMask, list[TextRegion], bool]:
+        """What is to go, all that detectors saw, and whether all of them looked: the first does unless it sees nothing.
+
+        The last one looks at the result anyway, and at all of the photo there.
+        """
         with self.looking:
-            regions, ink = detect_all(self.detectors, image), self.segmenter.segment(image)
+            regions, ink = detect_all(self.detectors[:1], image), self.segmenter.segment(image)
+        found = self._masked(image, regions, ink)
+        if found.holes.any() or len(self.detectors) == 1:
+            return found, regions, len(self.detectors) == 1
+        with self.looking:
+            regions += detect_all(self.detectors[1:], image)
+        return self._masked(image, regions, ink), regions, True
+
+    def _find(self, image: RGB, detectors: Sequence[TextDetector], known: Sequence[TextRegion] = ()) -> TextMask:
+        with self.looking:
+            regions, ink = [*known, *detect_all(detectors, image)], self.segmenter.segment(image)
+        return self._masked(image, regions, ink)
+
+    def _masked(self, image: RGB, regions: Sequence[TextRegion], ink: InkMap) -> TextMask:
         found = text_mask(image, regions, ink, self.mask)
         return _without(found, boxes_mask(self.mask.exclude, image.shape))
 

@@ -31,13 +31,13 @@ _REACH_PX = 48
 _NEAR_PX = 20
 # Share of the variance that goes together with nothing: the camera's noise.
 _NOISE_SHARE = 0.05
-_MOST_STEPS, _PRECISION = 30, 5e-2
+_MOST_STEPS, _PRECISION = 30, 0.1
 # Pairs of known pixels that a distance needs, as a share of the best one.
 _LEAST_PAIRS = 0.02
 # A grey level of noise is always there.
 _LEAST_VARIANCE = 1.0
 # Larger pictures are simulated at half their size; of the finest grain nothing can be known.
-_MOST_PIXELS = 600_000
+_MOST_PIXELS = 200_000
 _FINE_CHANCE = 0.2
 _SEED = 1
 # Other metal: averaged over this width, its grey is off by more than this, or by this share.

@@ -14,14 +14,14 @@ import numpy.typing as npt
 from weldgen.cleaning.crops import find_crops
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX
-from weldgen.cleaning.shapes import fill_shapes, reduced_size, shrunk
+from weldgen.cleaning.shapes import reduced_size, shrunk, spread
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 # Lengths on a photo of 1500 px long side. What lies this close to a stroke is taken for its soft edge.
-_CLOSE_PX, _LEAST_CLOSE_PX = 4.0, 2
+_CLOSE_PX, _LEAST_CLOSE_PX = 4.0, 1
 # Tones are compared over this width, which evens out the grain.
 _TONE_PX, _LEAST_TONE_PX = 4.0, 1.5
 # Metal around a hole that is looked at.
@@ -75,6 +75,7 @@ def _tone(difference: Floats, where: Mask, sigma_px: float) -> Floats:
 
 
 def _expected(image: RGB, holes: Mask) -> Floats:
-    """The image with its holes filled smoothly, edges running on, (H, W, 3) float32."""
-    filled = fill_shapes(*shrunk(image, holes, reduced_size(holes.shape, _MATCH_SIDE_PX)))
+    """The image with its holes filled smoothly, (H, W, 3) float32."""
+    small, small_holes = shrunk(image, holes, reduced_size(holes.shape, _MATCH_SIDE_PX))
+    filled = spread(small, ~small_holes)
     return np.asarray(cv2.resize(filled, holes.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.colour import to_lab
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.guard import guarded_growth
 from weldgen.cleaning.ink import InkMap
-from weldgen.cleaning.lookalikes import lookalikes
 from weldgen.cleaning.morphology import dilate, stroke_width, window_of
-from weldgen.cleaning.pen import pen_of, to_lab
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX, scaled_px
 from weldgen.cleaning.settings import MaskConfig
 from weldgen.cleaning.stamps import ink_probability
@@ -33,7 +32,7 @@ Floats = npt.NDArray[np.float32]
 # Where the network is this sure there is ink; strokes reach as far as it is half as sure.
 _SURE, _LIKELY = 0.5, 0.25
 # In a region of a text detector less is enough.
-_SURE_IN_REGION, _LIKELY_IN_REGION = 0.35, 0.18
+_SURE_IN_REGION = 0.4
 # A region with this share of ink is writing.
 _MIN_INK_SHARE = 0.02
 # Two detectors that agree on a region in which there is no ink; on the ripple of a weld their scores add up to 1.4.
@@ -47,8 +46,6 @@ _LONE_LENGTH = 2.5
 _LONE_WIDTH_PX = 50
 # Where the network is this sure there may be ink, which does not stop the margin.
 _DOUBT = 0.3
-# Strokes of a known pen count where the network is this sure on average.
-_INKLING = 0.12
 # Strokes this close together are one piece of writing.
 _GROUP_PX = 20
 INK = "ink"
@@ -110,7 +107,6 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     lone = np.zeros_like(strokes)
     if config.ink and config.mode != "box":
         lone = _lone_ink(probability, strokes | boxes) & ~labels
-        lone |= _same_pens(lab, strokes | lone, _suspicion(seen, believed, scale)) & ~labels
         strokes |= lone
     if not strokes.any() and not boxes.any() and not prints.any():
         nothing = np.zeros((height, width), bool)
@@ -148,7 +144,7 @@ def _believe(
         beyond = round(0.15 * _height_px(region) * scale) + 2
         window = window_of(inside, beyond)
         near = dilate(inside[window], beyond)
-        found = _hysteresis(np.where(near, probability[window], 0), _LIKELY_IN_REGION, _SURE_IN_REGION)
+        found = _hysteresis(np.where(near, probability[window], 0), _LIKELY, _SURE_IN_REGION)
         inked = found.sum() >= _MIN_INK_SHARE * area
         small = area <= _MAX_BOX_SHARE * inside.size
         if not inked and (config.mode == "stroke" or not small or not _agreed(region, regions)):
@@ -201,37 +197,6 @@ def _is_drawn(piece: Mask, probability: Floats, most_px: int) -> bool:
     return bool(
         probability[piece].mean() >= _LONE_PROBABILITY and piece.sum() >= _LONE_LENGTH * width**2 and width <= most_px
     )
-
-
-def _suspicion(seen: InkMap, believed: Sequence[TextRegion], scale: float) -> Floats:
-    """How likely a stroke of a known pen is at each pixel: what the network saw, and 1 in regions of writing."""
-    suspicion = np.maximum(seen.ink, seen.stamped)
-    for region in believed:
-        suspicion[_filled(region, scale, suspicion.shape)] = 1
-    return suspicion
-
-
-def _same_pens(lab: Floats, strokes: Mask, probability: Floats) -> Mask:
-    """Strokes that look like those that were found, such as a lone `1` that might as well be a scratch.
-
-    The network must at least have an inkling of them: the crevices of a weld are as dark as a pen.
-    """
-    if not strokes.any():
-        return strokes
-    groups = dilate(strokes, scaled_px(_GROUP_PX, strokes.shape)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
-    pens = []
-    for index in range(1, count):
-        left, top, width, height, _ = stats[index]
-        window = np.s_[top : top + height, left : left + width]
-        pen = pen_of(lab[window], strokes[window] & (labels[window] == index))
-        pens += [pen] if pen else []
-    found = lookalikes(lab, pens, strokes)
-    _, labels = cv2.connectedComponents(found.astype(np.uint8), connectivity=8)
-    total = np.bincount(labels.ravel(), weights=probability.ravel())
-    suspected = total >= _INKLING * np.bincount(labels.ravel())
-    suspected[0] = False
-    return np.asarray(suspected[labels])
 
 
 def _hysteresis(values: Floats, low: float, high: float) -> Mask:

@@ -16,15 +16,15 @@ AUTO = "auto"
 EASYOCR, RAPIDOCR = "easyocr", "rapidocr"
 LAMA, MIGAN, TEXTURE, OPENCV, SIMPLE_LAMA = "lama", "migan", "texture", "opencv", "simple-lama"
 INK_WEIGHT, READER_WEIGHT = "ink", "english_g2"
-# Backend -> the weights it needs.
-DETECTOR_WEIGHTS = {EASYOCR: "craft", RAPIDOCR: "ppocr"}
+# Backend -> the weights it needs; detectors by speed.
+DETECTOR_WEIGHTS = {RAPIDOCR: "ppocr", EASYOCR: "craft"}
 INPAINTER_WEIGHTS = {LAMA: "lama", MIGAN: "migan", TEXTURE: "", OPENCV: "", SIMPLE_LAMA: "lama"}
 
 
 class DetectConfig(Config):
     """How writing is found."""
 
-    backend: str = Field(AUTO, description="auto (all of them together), easyocr or rapidocr")
+    backend: str = Field(AUTO, description="auto (both: see docs/clean.md), easyocr or rapidocr")
     canvas_size_px: int = Field(768, ge=256, le=4096, description="long side at which EasyOCR looks at a photo")
     rapidocr_canvas_px: int = Field(1280, ge=256, le=4096, description="the same for rapidocr, which is faster")
     mag_ratio: float = Field(2.0, ge=1, le=4, description="small photos are enlarged by at most this for detection")

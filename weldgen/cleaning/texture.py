@@ -4,7 +4,7 @@ On plain metal the grain is simulated, see `conditional`. Elsewhere it is copied
 shading) is worked out first and smoothly, see `shapes`; the photo itself says how its metal looks. The hole is cut into
 pieces; each takes its fine detail from the place of the same photo that looks most like the piece and its surroundings
 (compare image quilting, Efros and Freeman 2001), and its tones from the smooth filling, so that nothing is averaged and
-no patch is of another colour. Places are chosen on an image of at most 320 pixels and copied at full resolution. It is
+no patch is of another colour. Places are chosen on an image of at most 192 pixels and copied at full resolution. It is
 deterministic and needs no weights.
 """
 
@@ -23,7 +23,7 @@ RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-MATCH_SIDE_PX = 320
+MATCH_SIDE_PX = 192
 _PIECE_PX = 48
 # A piece of this size takes the best place there is, whatever it shows.
 _SMALLEST_PIECE_PX = 10
@@ -46,7 +46,7 @@ _UNEVEN_SIDE_PX = 9
 # Cost, in squared grey levels, of a place that is 100 pixels away.
 _DISTANCE_COST = 25.0
 # How much of the unknown grain is drawn at random: less is nearer to the truth, more looks more like metal.
-_CHANCE = 1.0
+_CHANCE = 0.85
 # Grey levels by which shapes may differ from shading.
 _ALLOWED = 3.0
 # Share of metal of the kind around a pixel that its grain can be learned from.
