@@ -6,6 +6,7 @@ whole `clean` step, and the plain chain of published scripts: EasyOCR's boxes at
 dilation, OpenCV's Telea on the whole photo.
 
     python benchmarks/clean.py [--photos 6] [--clean FOLDER] [--backend texture] [--lpips WEIGHTS] [--sheet FILE.jpg]
+    python benchmarks/clean.py --marked FOLDER [--backend texture]
 
 PSNR and texture (local deviation of grey against the truth's; 1 is right) are taken over the writing and 24 px around
 it on a photo of 1500 px, the same for all; `outside` is the share of pixels beyond that which changed. LPIPS (Zhang et
@@ -17,7 +18,8 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,9 @@ from weldgen.synthesis.render.photos import render_photo_with_masks
 from weldgen.synthesis.render.writing import write_on
 
 WIDTH_PX, HEIGHT_PX = 1200, 800
+PLAIN = "plain chain"
+# Photos that weldgen cleans at the same time.
+AT_ONCE = 2
 RGB = np.ndarray
 # Around the writing, on a photo of 1500 px: PSNR and texture are measured there.
 _MARGIN_PX = 24
@@ -174,6 +179,39 @@ def texture_ratio(hole: np.ndarray, result: RGB, truth: RGB) -> float:
     return float(local_std(result)[hole].mean() / local_std(truth)[hole].mean())
 
 
+def timed(
+    clean: Callable[[RGB], tuple[RGB, np.ndarray]], photos: Sequence[RGB], at_once: int
+) -> tuple[list[tuple[RGB, np.ndarray]], float]:
+    """What comes of photos, and seconds a photo; models are loaded and warm."""
+    clean(photos[0])
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(max(1, threads // at_once))
+    started = time.perf_counter()
+    with ThreadPoolExecutor(at_once) as pool:
+        cleaned = list(pool.map(clean, photos))
+    seconds = (time.perf_counter() - started) / len(photos)
+    cv2.setNumThreads(threads)
+    return cleaned, seconds
+
+
+def compare_marked(folder: Path, backends: Sequence[str]) -> None:
+    """Speed on given photos with writing, and what EasyOCR at its defaults still finds anywhere on them."""
+    photos = [read_rgb(path) for path in sorted(folder.rglob("*")) if is_image_name(path)]
+    reader = load_reader()
+    everywhere = [np.ones(photo.shape[:2], bool) for photo in photos]
+
+    def left(results: Sequence[RGB]) -> int:
+        return sum(items_found(reader, result, ink) for result, ink in zip(results, everywhere, strict=True))
+
+    print(f"{len(photos)} photos of {folder.name}; EasyOCR finds {left(photos)} items on them")
+    plain, plain_seconds = timed(plain_chain(reader), photos, 1)
+    print(f"{PLAIN:12} {plain_seconds:6.2f} s/photo, {left([photo for photo, _ in plain])} items left")
+    for backend in backends:
+        cleaned, seconds = timed(ours(backend), photos, AT_ONCE)
+        items = left([photo for photo, _ in cleaned])
+        print(f"{backend:12} {seconds:6.2f} s/photo, {items} items left, {plain_seconds / seconds:.1f} x the speed")
+
+
 def measure(
     name: str,
     clean: Callable[[RGB], tuple[RGB, np.ndarray]],
@@ -182,10 +220,7 @@ def measure(
     lpips: Callable[[RGB, RGB], float] | None,
     given: bool,
 ) -> tuple[str, float, list[RGB]]:
-    clean(photos[0].marked)  # loads and warms what there is
-    started = time.perf_counter()
-    cleaned = [clean(case.marked) for case in photos]
-    seconds = (time.perf_counter() - started) / len(photos)
+    cleaned, seconds = timed(clean, [case.marked for case in photos], 1 if name == PLAIN else AT_ONCE)
     rows, results = [], [result for result, _ in cleaned]
     for case, (result, hole) in zip(photos, cleaned, strict=True):
         # the same region for all: the writing, and the margin that the plain chain is asked for
@@ -215,7 +250,10 @@ def main() -> None:
     parser.add_argument("--clean", type=Path, help="folder of images without writing, on which it is drawn")
     parser.add_argument("--backend", choices=INPAINTERS, action="append", help="these inpainters only")
     parser.add_argument("--lpips", type=Path, help="AlexNet's convolutions, torchvision's format")
+    parser.add_argument("--marked", type=Path, help="folder of photos with writing: speed, and items left")
     options = parser.parse_args()
+    if options.marked:
+        return compare_marked(options.marked, options.backend or ["texture"])
     if options.clean:
         photos = given_cases(options.clean, options.photos)
         print(f"writing drawn on {len(photos)} images of {options.clean.name}")
@@ -228,7 +266,7 @@ def main() -> None:
     print(f"EasyOCR finds {found:.1f} items a photo in them; `items` is what it still finds")
     titles = ("ink left", "items", "PSNR dB", "LPIPS", "texture", "masked", "outside", "false", "s/photo")
     print(" " * 16 + "".join(f" {title:>8}" for title in titles))
-    line, plain_seconds, plain_results = measure("plain chain", plain_chain(reader), *common)
+    line, plain_seconds, plain_results = measure(PLAIN, plain_chain(reader), *common)
     print(line)
     columns = [plain_results]
     for backend in options.backend or INPAINTERS:
