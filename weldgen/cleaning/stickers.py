@@ -20,7 +20,9 @@ Floats = npt.NDArray[np.float32]
 
 # CIE L*a*b* of paper, in a region of writing: pale (lamps make it bluish), even, much lighter than its print.
 # Measured: 0.7 to 1.5 uneven and 0.14 to 0.18 of grain on labels, from 1.6 and from 0.38 on smooth metal.
-_LEAST_LIGHTNESS, _MOST_COLOUR, _MOST_UNEVEN, _MOST_GRAIN, _LEAST_CONTRAST = 52.0, 30.0, 2.2, 0.28, 15.0
+_LEAST_LIGHTNESS, _MOST_COLOUR, _MOST_UNEVEN, _MOST_GRAIN, _LEAST_CONTRAST = 52.0, 30.0, 2.2, 0.28, 11.0
+# Black print on paper that was photographed sharply.
+_BLACK_CONTRAST, _MOST_GRAIN_UNDER_BLACK = 25.0, 0.36
 _GRAIN_SIGMA_PX, _EDGE_PX = 2.0, 3
 # Share of the region that is paper, and that is print.
 _LEAST_PAPER, _LEAST_PRINT = 0.45, 0.04
@@ -69,19 +71,20 @@ def find_sticker(lab: Floats, inside: Mask) -> Sticker | None:
     paper, print_ = np.median(pixels[pale], axis=0), np.median(pixels[~pale], axis=0)
     # the median deviation: the soft edges of the letters are pale too
     uneven = float(np.median(np.abs(lightness[pale] - paper[0])))
+    contrast = float(paper[0] - print_[0])
+    most_grain = _MOST_GRAIN_UNDER_BLACK if contrast >= _BLACK_CONTRAST else _MOST_GRAIN
     if (
         paper[0] < _LEAST_LIGHTNESS
         or float(np.hypot(paper[1], paper[2])) > _MOST_COLOUR
         or uneven > _MOST_UNEVEN
-        or _grain(lab, inside, cut / 2.55) > _MOST_GRAIN
-        or paper[0] - print_[0] < _LEAST_CONTRAST
+        or _grain(lab, inside, cut / 2.55) > most_grain
+        or contrast < _LEAST_CONTRAST
     ):
         return None
     area = _area(lab, inside, paper)
     if area.mean() > _MOST_SHARE:
         area = inside
     local = cv2.dilate(cv2.medianBlur(np.clip(lab[:, :, 0], 0, 100).astype(np.uint8), 3), np.ones((15, 15), np.uint8))
-    contrast = float(paper[0] - print_[0])
     darker = local.astype(np.float32) - lab[:, :, 0] > _PRINT_SHARE * contrast
     darker |= lab[:, :, 0] < paper[0] - _SOLID_SHARE * contrast  # solids are wider than what was compared
     print_area = _apart(darker & area, ~dilate(~area, _RIM_PX))
