@@ -23,7 +23,7 @@ from torch import nn
 
 from assets.ink.examples import INK, STAMPED, UNJUDGED, Examples
 from assets.training.pictures import CROP_PX
-from assets.training.tools import Log, Replay, follow, rate_factor, split_pictures, write_halved
+from assets.training.tools import Log, Replay, arguments, follow, rate_factor, split_pictures, write_halved
 from weldgen.classifier.embedded import embedded_state
 
 SEED = 20
@@ -132,18 +132,10 @@ def export(net: InkNet, path: Path) -> None:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backgrounds", type=Path, help="folder that assets.training.pictures filled")
-    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photos without writing")
-    parser.add_argument("--photo-share", type=float, default=0.25)
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
+    parser = arguments(__doc__, photo_share=0.25, out=Path(__file__).parent)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--first", type=int, default=0, help="index of the first example")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     return parser.parse_args()
 
 

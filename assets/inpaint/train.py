@@ -24,7 +24,7 @@ from torch import nn
 from assets.inpaint.examples import BLANK, COVERED, Examples
 from assets.inpaint.network import Critic, Inpainter
 from assets.training.pictures import CROP_PX, Pictures
-from assets.training.tools import Log, Replay, follow, rate_factor, split_pictures, write_halved
+from assets.training.tools import Log, Replay, arguments, follow, rate_factor, split_pictures, write_halved
 from weldgen.classifier.embedded import embedded_state
 
 SEED = 31
@@ -192,16 +192,8 @@ def export(net: Inpainter, path: Path) -> None:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("backgrounds", type=Path, help="folder that assets.training.pictures filled")
-    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photos without writing")
-    parser.add_argument("--photo-share", type=float, default=0.4)
+    parser = arguments(__doc__, photo_share=0.4, out=Path(__file__).parent)
     parser.add_argument("--judged", type=Path, nargs="*", default=[], help="folders of photos to measure on")
-    parser.add_argument("--minutes", type=float, default=60)
-    parser.add_argument("--batch", type=int, default=12)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
     return parser.parse_args()
 
 

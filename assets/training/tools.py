@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import threading
@@ -99,6 +100,20 @@ def follow(average: torch.nn.Module, net: torch.nn.Module, decay: float = 0.998)
             mean.lerp_(value, 1 - decay)
         else:
             mean.copy_(value)
+
+
+def arguments(description: str | None, photo_share: float, out: Path) -> argparse.ArgumentParser:
+    """The part of the command line that all training has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backgrounds", type=Path, help="folder that assets.training.pictures filled")
+    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photos without writing")
+    parser.add_argument("--photo-share", type=float, default=photo_share)
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--batch", type=int, default=12)
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw examples")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=out)
+    return parser
 
 
 def split_pictures(
