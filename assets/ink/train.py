@@ -193,6 +193,7 @@ def main() -> None:
             torch.save(average.state_dict(), asked.out / "ink.pt")
     log.write(measure(average, held_out) | {"examples": float(supply.seen)})
     torch.save(average.state_dict(), asked.out / "ink.pt")
+    supply.close()
     export(average.cpu(), asked.out / "ink.onnx")
 
 

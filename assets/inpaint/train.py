@@ -226,6 +226,7 @@ def main() -> None:
         if log.take(loss):
             log.write(measure(trainer.average, held_out, device) | {"examples": float(supply.seen)})
     log.write(measure(trainer.average, held_out, device) | {"examples": float(supply.seen)})
+    supply.close()
     save(trainer, asked.out, "metal")
 
 

@@ -47,7 +47,7 @@ class Replay:
 
     Args:
         example: Makes one from its index.
-        workers: Processes that make them.
+        workers: Processes that make them; 0 makes them in this one.
         device: Where they are kept.
         first: Index of the first.
         most: How many are kept.
@@ -64,8 +64,10 @@ class Replay:
         least: int = 256,
     ) -> None:
         self.seen, self._most, self._device = 0, most, device
+        self._closed = threading.Event()
         self._kept: list[torch.Tensor] = []
-        loader = torch.utils.data.DataLoader(Stream(example, first), 16, num_workers=workers, prefetch_factor=4)
+        ahead = 4 if workers else None
+        loader = torch.utils.data.DataLoader(Stream(example, first), 16, num_workers=workers, prefetch_factor=ahead)
         self._thread = threading.Thread(target=self._take, args=(iter(loader),), daemon=True)
         self._thread.start()
         while self.seen < least:
@@ -83,6 +85,13 @@ class Replay:
             for kept, part in zip(self._kept, batch, strict=True):
                 kept[place : place + len(part)] = part[: self._most - place].to(self._device)
             self.seen += len(batch[0])
+            if self._closed.is_set():
+                return
+
+    def close(self) -> None:
+        """Take no more."""
+        self._closed.set()
+        self._thread.join()
 
     def draw(self, count: int) -> tuple[torch.Tensor, ...]:
         """So many examples, all turned and mirrored alike; height and width are the parts' second and third axis."""
