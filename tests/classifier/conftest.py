@@ -53,7 +53,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A model that was trained on a plain folder, and that folder."""
     root = tmp_path_factory.mktemp("trained")
     dataset = write_photos(root / "photos", {"bad": 14, "good": 14})
-    train(dataset, root / "model", build_config(training={"epochs": 8}))
+    train(dataset, root / "model", build_config(training={"epochs": 14}))
     return root / "model", dataset
 
 
