@@ -3,7 +3,7 @@
 A U-Net on ImageNet's EfficientNet-Lite0 (Apache-2.0) with two outputs, ink and stamped characters. See README.md beside
 this file for the data, the seed and what was measured.
 
-    python -m assets.training.pictures WELDS --count 1400
+    python -m assets.training.pictures WELDS --count 2000
     python -m assets.ink.train WELDS --photos PHOTOS --minutes 60
 """
 

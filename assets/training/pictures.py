@@ -2,7 +2,7 @@
 
 A picture is a turned and scaled piece of one of them, now and then with rust, paint, parts, lines and drops on it.
 
-    python -m assets.training.pictures WELDS --count 1400
+    python -m assets.training.pictures WELDS --count 2000
 """
 
 from __future__ import annotations
@@ -249,7 +249,7 @@ def photograph(picture: Floats, rng: Rng) -> RGB:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Render welds without writing, to train on.")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=1400)
+    parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--first-seed", type=int, default=50_000)
     parser.add_argument("--jobs", type=int, default=2)
     asked = parser.parse_args()
