@@ -89,3 +89,20 @@ def test_the_whole_label_goes_on_request(labelled):
     assert found.holes[label].mean() > 0.99
     filled = fill(marked, found.holes)
     assert np.median(filled[label]) == pytest.approx(np.median(marked[~label]), abs=15)
+
+
+def test_print_that_glare_has_faded_is_found(labelled):
+    marked, label, strokes = labelled
+    faded = marked.copy()
+    # 12 to 14 units of L* darker than the paper
+    faded[label] = np.clip(230 - 0.18 * (230.0 - marked[label]), 0, 255).astype(np.uint8)
+    found = find_sticker(to_lab(faded), inside_of(box_of(strokes), label.shape))
+    assert found is not None and found.print[strokes].mean() > 0.9
+
+
+def test_paper_that_was_photographed_sharply_is_no_metal(labelled):
+    marked, label, strokes = labelled
+    grain = np.random.default_rng(1).normal(0, 2.2, marked.shape[:2])[:, :, None]
+    sharp = np.clip(marked + grain, 0, 255).astype(np.uint8)
+    found = find_sticker(to_lab(sharp), inside_of(box_of(strokes), label.shape))
+    assert found is not None and found.print[strokes].mean() > 0.9

@@ -19,9 +19,10 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 # CIE L*a*b* of paper, in a region of writing: pale (lamps make it bluish), even, much lighter than its print.
-# Measured: 0.7 to 1.5 uneven and 0.14 to 0.18 of grain on labels, from 1.6 and from 0.38 on smooth metal.
+# Measured: 0.7 to 1.8 uneven and 0.14 to 0.30 of grain on labels, from 1.6 and from 0.38 on smooth metal; print that
+# glare has faded differs by 14.
 _LEAST_LIGHTNESS, _MOST_COLOUR, _MOST_UNEVEN, _MOST_GRAIN, _LEAST_CONTRAST = 52.0, 30.0, 2.2, 0.28, 11.0
-# Black print on paper that was photographed sharply.
+# Under black print that was photographed sharply the soft edges of the letters count as grain.
 _BLACK_CONTRAST, _MOST_GRAIN_UNDER_BLACK = 25.0, 0.36
 _GRAIN_SIGMA_PX, _EDGE_PX = 2.0, 3
 # Share of the region that is paper, and that is print.
