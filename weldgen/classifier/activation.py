@@ -25,6 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weldgen.classifier.cells import CellFeatures
 from weldgen.classifier.heads import CosineHead, SoftmaxHead
 from weldgen.classifier.layers import StageFeatures
 from weldgen.classifier.network import WeldNetwork
@@ -53,6 +54,8 @@ def activation_maps(network: WeldNetwork, images: Tensor, answers: Tensor) -> Te
 def cell_evidence(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tensor:
     """What each cell adds to the margin of the answer, (B, h, w) float32; see `activation_maps`."""
     backbone: Any = network.backbone
+    if isinstance(backbone, CellFeatures):
+        return _worst_cells(network, backbone, images, answers)
     if isinstance(backbone, StageFeatures):
         return _stage_evidence(network, backbone, images, answers)
     if not (hasattr(backbone, "forward_features") and hasattr(backbone, "forward_head")):
@@ -67,6 +70,17 @@ def cell_evidence(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tens
         margin = _margin(network, backbone.forward_head(leaf), answers)
         gradient = torch.autograd.grad(margin.sum(), leaf)[0]
     return _on_grid(backbone, (leaf * gradient).detach())
+
+
+def _worst_cells(network: WeldNetwork, backbone: CellFeatures, images: Tensor, answers: Tensor) -> Tensor:
+    """The evidence of the cells that decided, (B, h, w) float32."""
+    with torch.no_grad():
+        leaf = backbone.judge(backbone.fine_map(network.normalised(images))).float().requires_grad_()
+    with torch.enable_grad():
+        # Behind the evidence of defects the embedding holds nothing: its weights on the other features are 0.
+        logits = network.head(F.linear(backbone.gather(leaf), network.embedding.weight[:, : backbone.kinds]))
+        gradient = torch.autograd.grad(_lead(logits, answers).sum(), leaf)[0]
+    return cast(Tensor, (leaf * gradient).detach().sum(dim=1))
 
 
 def _stage_evidence(network: WeldNetwork, backbone: StageFeatures, images: Tensor, answers: Tensor) -> Tensor:
@@ -88,7 +102,11 @@ def _stage_evidence(network: WeldNetwork, backbone: StageFeatures, images: Tenso
 
 def _margin(network: WeldNetwork, features: Tensor, answers: Tensor) -> Tensor:
     """Logits of the answers less those of the other classes together, (B,), of (B, F) features."""
-    logits = _logits(network.head, network.embedding(features))
+    return _lead(_logits(network.head, network.embedding(features)), answers)
+
+
+def _lead(logits: Tensor, answers: Tensor) -> Tensor:
+    """Logits of the answers less those of the other classes together, (B,), of (B, K)."""
     asked = answers[:, None]
     return logits.gather(1, asked)[:, 0] - logits.scatter(1, asked, -torch.inf).logsumexp(dim=1)
 

@@ -14,9 +14,11 @@ from torch import nn
 
 from weldgen.classifier import timm_backbones, torchvision_backbones
 from weldgen.classifier.backbone import AVERAGE, MAXIMUM, Backbone, has_map, set_pool
-from weldgen.classifier.layers import LAST_MAP, STAGES, StageFeatures
+from weldgen.classifier.cells import CELLS, CellFeatures
+from weldgen.classifier.layers import STAGES, StageFeatures
 from weldgen.classifier.local_weights import EMBEDDED, PREFERRED, WEIGHT_CHOICES, auto_backbone, read_own_weights
 from weldgen.classifier.preprocess import Frame
+from weldgen.classifier.settings import ModelSettings
 from weldgen.classifier.timm_backbones import create_timm, find_local, full_name
 from weldgen.classifier.torchvision_backbones import PREFIX, TorchvisionMap, create_torchvision
 from weldgen.errors import ConfigError, DataError
@@ -81,12 +83,14 @@ def has_fixed_shape(name: str) -> bool:
     return timm_backbones.is_square(name)
 
 
-def rebuild(name: str, frame: Frame, pool: str = AVERAGE, layers: str = LAST_MAP) -> nn.Module:
+def rebuild(name: str, frame: Frame, settings: ModelSettings) -> nn.Module:
     """The network of a backbone without weights: those of the trained model are loaded into it."""
     built: Any = _build(name, frame)
-    if pool == MAXIMUM:
-        built.reset_classifier(0, pool)
-    network: nn.Module = StageFeatures(built, pool) if layers == STAGES else built
+    if settings.pool == MAXIMUM:
+        built.reset_classifier(0, settings.pool)
+    if settings.layers == STAGES:
+        return StageFeatures(built, settings.pool)
+    network: nn.Module = CellFeatures(built, settings.embedding_size) if settings.layers == CELLS else built
     return network
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from weldgen.classifier.backbone import AVERAGE, Backbone, has_map
+from weldgen.classifier.cells import CELLS
 from weldgen.errors import ConfigError
 
 LAST_MAP, STAGES = "last", "stages"
@@ -64,11 +65,11 @@ def check_layers(wanted: str, *, linear: bool) -> None:
     """Refuse layers that the fine-tuning does not take.
 
     Raises:
-        ConfigError: Stages are asked for, and the backbone learns.
+        ConfigError: Stages or cells are asked for, and the backbone learns.
     """
-    if wanted == STAGES and not linear:
+    if wanted in (STAGES, CELLS) and not linear:
         raise ConfigError(
-            f"model.layers={STAGES} is for a backbone that stays as it is",
+            f"model.layers={wanted} is for a backbone that stays as it is",
             "training.method=linear, or model.layers=auto",
         )
 

@@ -4,8 +4,9 @@ With one to three real photos of a class, a backbone that learns remembers them:
 photo, two bad ones, 600 synthetic images), fine-tuning ranked almost all other photos right, but called most sound ones
 bad, with certainty. The linear classifier errs less. Three things made it good there (benchmarks/few_photos.py):
 
-- Each feature counts by its maximum over the image (`model.pool`), for pores and cracks are small. (With ten photos of
-  each class the means of several layers are better: `weldgen.classifier.layers`.)
+- Pores and cracks are small: what counts are the worst cells of a fine map, which the masks of synthetic defects teach
+  (`weldgen.classifier.cells`), or, without masks, each feature's maximum over the image (`model.pool`). (With ten
+  photos of each class the means of several layers are better: `weldgen.classifier.layers`.)
 - The few real photos count as one image each. Counted as a quarter of all, whatever sets one photo apart from another,
   such as rust on the plate, becomes a mark of its class.
 - What is left is mostly one shift: real photos look a little more like defective welds than synthetic images do, since
@@ -25,6 +26,7 @@ import numpy.typing as npt
 import torch
 
 from weldgen.classifier.calibrate import MIN_PHOTOS
+from weldgen.classifier.cells import CELLS
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged_temperature, logits_of
 from weldgen.classifier.linear_features import features_of, open_features
 from weldgen.classifier.linear_strength import STRENGTHS, choose_strength
@@ -70,11 +72,11 @@ def fit_linear(
     """Fit the classifier and write the model; see `weldgen.classifier.run.fit`."""
     started = time.monotonic()
     torch.manual_seed(derive_seed(config.seed, "weights"))
-    backbone, settings = open_features(training, config)
-    network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
+    network, backbone, settings = open_features(training, labels, config, device)
     judges = choose_judges(training, validation)
-    features = features_of(network.to(device), training)
-    strength = choose_strength(
+    features = features_of(network, training)
+    # Of few features each may count for what it is worth.
+    strength = STRENGTHS[-1] if settings.layers == CELLS else choose_strength(
         lambda rows, strength: _fit(features, training.targets, rows, len(labels), strength).logits(features),
         training.targets, training.samples, config.seed,
     )  # fmt: skip
@@ -227,11 +229,10 @@ def _related(sample: Sample, photo: Sample) -> bool:
 
 
 def _install(network: WeldNetwork, linear: _Linear) -> None:
-    """Put the classifier into the network; each feature passes the embedding as it is."""
+    """Put the classifier into the network's head."""
     head: Any = network.head
     device = network.mean.device
     with torch.no_grad():
-        network.embedding.weight.copy_(torch.eye(linear.weights.shape[1]))
         head.linear.weight.copy_(torch.from_numpy(linear.weights).float().to(device))
         head.linear.bias.copy_(torch.from_numpy(np.nan_to_num(linear.biases, neginf=-1e4)).float().to(device))
 

@@ -34,11 +34,13 @@ class Images:
         samples: The N that could be decoded.
         framed: (N, 3, h, w) uint8 RGB, in memory or mapped from a file.
         targets: (N,) int64 indices of the classes.
+        root: What the files that samples name are relative to.
     """
 
     samples: tuple[Sample, ...]
     framed: Pixels
     targets: npt.NDArray[np.int64]
+    root: Path = Path()
 
     @property
     def frame(self) -> Frame:
@@ -53,14 +55,14 @@ class Images:
         rows = [row for row, sample in enumerate(self.samples) if sample.split == split]
         # A slice of a mapped file stays mapped; the rows of a split lie together.
         chosen = self.framed[rows[0] : rows[-1] + 1] if rows else self.framed[:0]
-        return Images(tuple(self.samples[row] for row in rows), chosen, self.targets[rows])
+        return Images(tuple(self.samples[row] for row in rows), chosen, self.targets[rows], self.root)
 
     def by_origin(self, origin: str) -> Images:
         """Those of one origin, copied; all of them where there is no other."""
         rows = [row for row, sample in enumerate(self.samples) if sample.origin == origin]
         if len(rows) == len(self):
             return self
-        return Images(tuple(self.samples[row] for row in rows), self.framed[rows], self.targets[rows])
+        return Images(tuple(self.samples[row] for row in rows), self.framed[rows], self.targets[rows], self.root)
 
 
 def load_images(
@@ -105,7 +107,7 @@ def load_images(
                 framed[len(kept)] = result
                 kept.append(sample)
     targets = np.array([labels.index(sample.label) for sample in kept], np.int64)
-    return Images(tuple(kept), framed[: len(kept)], targets), failures
+    return Images(tuple(kept), framed[: len(kept)], targets, dataset.root), failures
 
 
 def _allocate(shape: tuple[int, ...], folder: Path, limit_gb: float) -> Pixels:

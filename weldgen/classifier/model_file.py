@@ -137,7 +137,7 @@ def build_network(card: ModelCard) -> WeldNetwork:
     """The network that a card describes, with random weights."""
     settings = ModelSettings.model_validate(card.settings)
     return WeldNetwork(
-        rebuild(card.backbone, card.frame, settings.pool, settings.layers),
+        rebuild(card.backbone, card.frame, settings),
         card.features,
         (card.mean, card.std),
         settings,

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from weldgen.config import StageConfig
 from weldgen.data.dataset import Dataset, Sample, check_lineage
-from weldgen.data.sample import SYNTHETIC_VALIDATION
+from weldgen.data.sample import DEFECT_MASK, SYNTHETIC_VALIDATION
 from weldgen.data.scarce import hold_out
 from weldgen.data.split import SplitConfig, decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
@@ -67,10 +67,12 @@ def mix(real: Path, synthetic: Path, out: Path, config: MixConfig) -> Summary:
     require_labels(photos)
     photos = decide_split(photos.where(lambda s: s.origin == "real"), config.split, config.seed)
     made = Dataset.open(synthetic) if config.real_ratio < 1 else Dataset(synthetic, (), ())
+    made, lost = _with_masks(made)
     _check_parents(photos, made)
     held = hold_out(photos, made, config.seed, config.split.duplicate_bits)
     chosen, weights, notes = choose(photos, held.training, config)
     plan = _plan(photos, [*chosen, *held.validation], made, weights)
+    masks = {sample.id: made.root / str(sample.extra.get(DEFECT_MASK)) for sample in made.samples}
     keys = {sample.file_name: _key(sample) for sample, _ in plan}
 
     def valid(record: Mapping[str, Any]) -> bool:
@@ -79,11 +81,13 @@ def mix(real: Path, synthetic: Path, out: Path, config: MixConfig) -> Summary:
     with DatasetWriter(out, valid) as writer:
         todo = [(sample, source) for sample, source in plan if sample.file_name not in writer.done]
         for sample, source in track(todo, total=len(todo), description="mix"):
+            if sample.extra.get(DEFECT_MASK):
+                writer.add_side_copy(sample.extra[DEFECT_MASK], masks[sample.id], link=config.link)
             writer.add_file(sample, source, keys[sample.file_name], link=config.link)
         samples = writer.finish(photos.failures)
     check_lineage(Dataset(out, tuple(samples), photos.labels))
     counts = {f"{split} {origin}": n for (split, origin), n in _count(samples).items()}
-    said = (*held.notes, *notes)
+    said = (*held.notes, *notes, *lost)
     summary = Summary("mix", out, counts, len(photos.failures), said, seconds=time.monotonic() - started)
     write_receipt(out, key, config, inputs, summary)
     return summary
@@ -168,6 +172,21 @@ def _dealt(samples: Sequence[Sample], seed: int) -> list[Sample]:
     return sorted(samples, key=lambda sample: derive_seed(seed, "mix", sample.id))
 
 
+def _with_masks(made: Dataset) -> tuple[Dataset, list[str]]:
+    """Synthetic images without the name of a mask of defects that is gone, and a sentence on those."""
+    gone = {s.id for s in made.samples if DEFECT_MASK in s.extra and not (made.root / s.extra[DEFECT_MASK]).is_file()}
+    if not gone:
+        return made, []
+    kept = tuple(
+        replace(s, extra={k: v for k, v in s.extra.items() if k != DEFECT_MASK}) if s.id in gone else s
+        for s in made.samples
+    )
+    return replace(made, samples=kept), [
+        f"the masks of the defects of {len(gone)} synthetic images are gone from {made.root}; training with next to no "
+        "photos is better with them: weldgen synth makes them with the images"
+    ]
+
+
 def _check_parents(photos: Dataset, made: Dataset) -> None:
     split_of = {sample.id: sample.split for sample in photos.samples}
     for sample in made.samples:
@@ -195,6 +214,8 @@ def _plan(
         target = split_name(sample, taken)
         dropped = {KEY} if sample.split == "val" else {KEY, SYNTHETIC_VALIDATION}
         extra = {k: v for k, v in sample.extra.items() if k not in dropped} | {"weight": round(own, 4)}
+        if sample.extra.get(DEFECT_MASK):
+            extra[DEFECT_MASK] = f"masks/{PurePosixPath(target).with_suffix('.png')}"
         plan.append((replace(sample, file_name=target, extra=extra), dataset.path(sample)))
     return plan
 
@@ -217,7 +238,8 @@ def _name_in_class(sample: Sample) -> str:
 
 
 def _key(sample: Sample) -> str:
-    return content_hash(f"{sample.id}:{sample.group}:{sample.extra['weight']}".encode())
+    mask = sample.extra.get(DEFECT_MASK, "")
+    return content_hash(f"{sample.id}:{sample.group}:{sample.extra['weight']}:{mask}".encode())
 
 
 def _count(samples: Sequence[Sample]) -> dict[tuple[str, str], int]:

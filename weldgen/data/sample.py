@@ -12,6 +12,8 @@ ORIGINS = ("real", "synthetic")
 MIN_GROUPS_TO_SPLIT = 3
 # The field that marks a synthetic image of the validation split; see `scarce_classes`.
 SYNTHETIC_VALIDATION = "synthetic_validation"
+# The field that names the mask of a synthetic image's defects, relative to the dataset.
+DEFECT_MASK = "defect_mask"
 
 
 @dataclass(frozen=True)

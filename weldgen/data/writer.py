@@ -99,6 +99,14 @@ class DatasetWriter:
         """Write a file that belongs to an image (a mask, say) before the image itself."""
         write_atomic(self.out / name, data)
 
+    def add_side_copy(self, name: str, source: Path, *, link: bool) -> None:
+        """Take over a file that belongs to an image, before the image itself; see `add_file`."""
+        target = self.out / name
+        with output_errors(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link_or_copy(source, temporary_for(target), link)
+            temporary_for(target).replace(target)
+
     def finish(self, failures: Iterable[Failure] = (), labels: Iterable[str] = ()) -> list[Sample]:
         """Sort the metadata, list the failures, keep a folder for classes without an image."""
         self._stream.close()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weldgen.data.dataset import Dataset, Failure, Sample
+from weldgen.data.sample import DEFECT_MASK
 from weldgen.data.split import decide_split, require_labels
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.receipts import Summary, finished, stage_key, write_receipt
@@ -247,6 +248,7 @@ def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], identit
             "prompt": outcome.prompt,
             "licences": sorted(set(_licences(config).values())),
             "hash": outcome.hash.hex(),
+            **({DEFECT_MASK: mask_name(planned.file_name)} if outcome.mask else {}),
             **outcome.verdict.record(identity),
         },
     )

@@ -31,7 +31,9 @@ class SynthConfig(StageConfig):
     )
     join: tuple[str, ...] = Field((), description="folders of other machines' parts, which are taken over")
     annotations: Literal["none", "masks", "yolo", "coco"] = Field(
-        "none", description="of the defects: masks/<class>/*.png, and a dataset for a detector: yolo/ or coco.json"
+        "masks",
+        description="of the defects: masks/<class>/*.png, from which training with next to no photos learns what a "
+        "defect is; yolo and coco: a dataset for a detector too, annotations/yolo/ or annotations/coco.json",
     )
     recipes: dict[str, str | Recipe] = Field(
         default_factory=dict, description="class -> known recipe or one in full; most class names need none"
