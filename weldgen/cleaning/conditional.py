@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft
 
-from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.morphology import dilate, window_of
 from weldgen.cleaning.shapes import shrunk, spread
 
 Mask = npt.NDArray[np.bool_]
@@ -80,12 +80,15 @@ def simulate(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> Simulat
         return _simulate_large(grey, hole, smooth, chance)
     like = _like(grey, hole, smooth)
     grain = _grain_of(grey, like, smooth)
-    field = _Field(grain.detail, like.astype(np.float32))
-    drawn = chance * field.draw() if chance else np.zeros_like(grey)
-    seen = (dilate(hole, _NEAR_PX) & like).astype(np.float32)
-    filled = drawn + field.expect(grain.detail - drawn, seen)
-    made = np.where(hole, grain.tone + grain.strength * filled, grey)
-    return Simulated(made.astype(np.float32), grain.tone, grain.strength, grain.support)
+    window = window_of(hole, _NEAR_PX)
+    inside, detail = hole[window], grain.detail[window]
+    field = _Field(grain.detail, like, inside.shape)
+    drawn = chance * field.draw() if chance else np.zeros_like(detail)
+    seen = (dilate(inside, _NEAR_PX) & like[window]).astype(np.float32)
+    filled = drawn + field.expect(detail - drawn, seen)
+    made = grey.copy()
+    made[window] = np.where(inside, grain.tone[window] + grain.strength[window] * filled, grey[window])
+    return Simulated(made, grain.tone, grain.strength, grain.support)
 
 
 def _simulate_large(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> Simulated:
@@ -107,8 +110,12 @@ def _simulate_large(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> 
     )
     like = _like(grey, hole, smooth) & ~dilate(hole, 1)
     fine = _grain_of((grey - plain).astype(np.float32), like, np.zeros_like(grey))
-    drawn = min(1.0, chance + _FINE_CHANCE) * fine.strength * _Field(fine.detail, like.astype(np.float32)).draw()
-    return Simulated(np.where(hole, whole + drawn, grey).astype(np.float32), tone, strength, support)
+    window = window_of(hole, 0)
+    inside = hole[window]
+    drawn = min(1.0, chance + _FINE_CHANCE) * fine.strength[window] * _Field(fine.detail, like, inside.shape).draw()
+    made = grey.copy()
+    made[window] = np.where(inside, whole[window] + drawn, grey[window])
+    return Simulated(made, tone, strength, support)
 
 
 def _like(grey: Floats, hole: Mask, smooth: Floats) -> Mask:
@@ -149,32 +156,38 @@ def _blur(values: Floats) -> Floats:
 
 
 class _Field:
-    """A stationary Gaussian field with the covariance of what is known of an image.
+    """A stationary Gaussian field with the covariance of what is known of an image, in a window of that.
 
     Args:
         detail: (H, W) float32 of mean 0, 0 where it is not known.
-        known: (H, W) float32, 1 where it is.
+        known: (H, W) bool, where it is.
+        shape: Size (h, w) of the window.
     """
 
-    def __init__(self, detail: Floats, known: Floats) -> None:
-        self._shape = detail.shape
-        self._padded = tuple(cv2.getOptimalDFTSize(side + 2 * _REACH_PX) for side in detail.shape)
-        products, pairs = (self._back(np.abs(self._to(values)) ** 2) for values in (detail, known))
-        down, across = (np.minimum(np.arange(side), side - np.arange(side)) for side in self._padded)
-        distance = np.hypot(down[:, None].astype(np.float32), across[None].astype(np.float32))
-        enough = pairs > _LEAST_PAIRS * float(pairs[0, 0])
-        covariance = np.where(enough, products / np.maximum(pairs, 1), 0) * np.clip(
-            1 - distance / (2 * _REACH_PX), 0, 1
+    def __init__(self, detail: Floats, known: Mask, shape: tuple[int, ...]) -> None:
+        self._shape = shape
+        # nothing goes together across the seam of a periodic picture
+        whole, self._padded = (
+            tuple(cv2.getOptimalDFTSize(side + 2 * _REACH_PX) for side in sides) for sides in (known.shape, shape)
         )
+        rows, columns = (_steps(side) for side in self._padded)
+        products, pairs = (
+            _back(np.square(spectrum.real) + np.square(spectrum.imag), whole)
+            for spectrum in (scipy.fft.rfft2(values, whole) for values in (detail, known.astype(np.float32)))
+        )
+        enough = _LEAST_PAIRS * float(pairs[0, 0])
+        products, pairs = products[rows[:, None], columns], pairs[rows[:, None], columns]
+        near = np.clip(1 - np.hypot(*np.meshgrid(rows, columns, indexing="ij")) / (2 * _REACH_PX), 0, 1)
+        covariance = np.where(pairs > enough, products / np.maximum(pairs, 1), 0) * near
         # an estimate from few pixels may be no covariance; its nearest one has no negative power
-        self._power = np.maximum(self._to(covariance.astype(np.float32)).real, 0)
-        self._noise = _NOISE_SHARE * float(self._back(self._power)[0, 0])
+        self._power = np.maximum(scipy.fft.rfft2(covariance.astype(np.float32)).real, 0)
+        self._noise = _NOISE_SHARE * float(_back(self._power, self._padded)[0, 0])
 
     def draw(self) -> Floats:
         """One picture of the field, (H, W) float32; always the same."""
         white = np.random.default_rng(_SEED).standard_normal(self._padded, np.float32)
         height, width = self._shape
-        return self._back(self._to(white) * np.sqrt(self._power))[:height, :width]
+        return _back(scipy.fft.rfft2(white) * np.sqrt(self._power), self._padded)[:height, :width]
 
     def expect(self, values: Floats, seen: Floats) -> Floats:
         """The field everywhere, given its values where `seen` is 1, (H, W) float32.
@@ -184,7 +197,8 @@ class _Field:
         """
         # OpenCV's Fourier transform takes half of SciPy's time, but keeps its spectra packed
         covariance, inverse = (
-            cv2.dft(self._back(gain)) for gain in (self._power, 1 / np.maximum(self._power + self._noise, 1e-9))
+            cv2.dft(_back(gain, self._padded))
+            for gain in (self._power, 1 / np.maximum(self._power + self._noise, 1e-9))
         )
         rest = seen * values
         solution = np.zeros_like(rest)
@@ -212,8 +226,12 @@ class _Field:
         back = cv2.dft(spectrum, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE, nonzeroRows=height)
         return np.asarray(back[:height, :width], np.float32)
 
-    def _to(self, values: Floats) -> npt.NDArray[np.complex64]:
-        return np.asarray(scipy.fft.rfft2(values, self._padded))
 
-    def _back(self, spectrum: npt.NDArray[np.generic]) -> Floats:
-        return np.asarray(scipy.fft.irfft2(spectrum, self._padded), np.float32)
+def _steps(side: int) -> npt.NDArray[np.int32]:
+    """Distances along one side of a periodic picture, (side,) int32: forward, then backward."""
+    steps = np.arange(side, dtype=np.int32)
+    return np.where(steps > side // 2, steps - side, steps).astype(np.int32)
+
+
+def _back(spectrum: npt.NDArray[np.generic], shape: tuple[int, ...]) -> Floats:
+    return np.asarray(scipy.fft.irfft2(spectrum, shape), np.float32)

@@ -59,8 +59,7 @@ def _tight(image: RGB, holes: Mask, ink: Mask, scale: float) -> Mask:
     expected = _expected(image, holes)
     margin = _tone(image.astype(np.float32) - expected, bare, tone_px)
     beside = dilate(holes, round(4 * tone_px)) & ~holes
-    smooth = cv2.GaussianBlur(image, (0, 0), 4 * tone_px).astype(np.float32)
-    usual = _tone(image.astype(np.float32) - smooth, beside, tone_px)[beside]
+    usual = _tone(image.astype(np.float32) - _smoothed(image, tone_px), beside, tone_px)[beside]
     allowed = _DEVIATIONS * float(np.sqrt((usual**2).mean())) if usual.size else 0.0
     covered = bare & (margin > np.clip(allowed, _LEAST_OFF, _MOST_OFF))
     return np.asarray(holes & (close | dilate(covered, max(1, close_px // 2))))
@@ -72,6 +71,14 @@ def _tone(difference: Floats, where: Mask, sigma_px: float) -> Floats:
     share = cv2.GaussianBlur(weight, (0, 0), sigma_px)[:, :, None]
     tone = np.abs(cv2.GaussianBlur(difference * weight, (0, 0), sigma_px)) / np.maximum(share, 1e-3)
     return np.asarray(tone.max(axis=2), np.float32)
+
+
+def _smoothed(image: RGB, tone_px: float) -> Floats:
+    """The image blurred over four times the width of the tone, (H, W, 3) float32; at a quarter of its size."""
+    size = max(1, image.shape[1] // 4), max(1, image.shape[0] // 4)
+    small = cv2.GaussianBlur(cv2.resize(image, size, interpolation=cv2.INTER_AREA), (0, 0), tone_px)
+    whole = cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(whole, np.float32)
 
 
 def _expected(image: RGB, holes: Mask) -> Floats:

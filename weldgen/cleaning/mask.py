@@ -175,6 +175,8 @@ def _stickers(
 def _lone_ink(probability: Floats, known: Mask) -> Mask:
     """Strokes that lie in no region: clear ones, and less clear ones beside known strokes."""
     found = _hysteresis(probability, _LIKELY, _SURE) & ~known
+    if not found.any():
+        return found
     side = max(probability.shape)
     groups = dilate(found, round(0.008 * side)).astype(np.uint8)
     near = dilate(known, round(0.02 * side))
@@ -201,9 +203,12 @@ def _is_drawn(piece: Mask, probability: Floats, most_px: int) -> bool:
 
 def _hysteresis(values: Floats, low: float, high: float) -> Mask:
     """Pixels above `low` that are connected to one above `high`."""
+    certain = values > high
+    if not certain.any():
+        return certain
     count, labels = cv2.connectedComponents((values > low).astype(np.uint8), connectivity=8)
     strong = np.zeros(count, bool)
-    strong[labels[values > high]] = True
+    strong[labels[certain]] = True
     strong[0] = False
     return np.asarray(strong[labels])
 
@@ -230,6 +235,8 @@ def _unique(regions: Sequence[TextRegion]) -> list[TextRegion]:
 
 def _ink_regions(strokes: Mask, scale: float) -> list[TextRegion]:
     """Boxes around strokes that no detector found, one for each group of them, in pixels of the photo."""
+    if not strokes.any():
+        return []
     groups = dilate(strokes, scaled_px(_GROUP_PX, strokes.shape)).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
     regions = []

@@ -45,6 +45,8 @@ def ink_probability(image: RGB, seen: InkMap, *, stamped: bool) -> Floats:
 def _painted(image: RGB, pressed: Mask, marked: Mask) -> Mask:
     """The pieces of `pressed` that have a colour of their own."""
     result = np.zeros_like(pressed)
+    if not pressed.any():
+        return result
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pressed.astype(np.uint8), connectivity=8)
     reach = max(3, round(_AROUND_SHARE * max(pressed.shape)))
     for index in range(1, count):
