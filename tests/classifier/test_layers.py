@@ -88,11 +88,10 @@ def test_ten_photos_of_each_class_are_told_by_the_means_of_several_layers(
     assert isinstance(network.backbone, StageFeatures) == (layers == "stages")
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_the_exported_file_has_them(photos, tmp_path, tiny_config, precision):
+def test_the_exported_file_has_them(photos, tmp_path, tiny_config):
     model, out = tmp_path / "model", tmp_path / "export" / "classifier.onnx"
     train(photos, model, tiny_config(training={"method": "linear"}))
-    export(model, out, ExportConfig(precision=precision))
+    export(model, out, ExportConfig(precision="fp32"))
     parity = json.loads((out.parent / "stage.json").read_text())["details"]["parity"]
     assert max(parity["max_difference"].values()) < 5e-3
     one, two = (evaluate(m, photos, tmp_path / f"seen-by-{m.name}", EvaluateConfig(device="cpu")) for m in (model, out))

@@ -100,6 +100,27 @@ def test_mixing_again_with_another_ratio_replaces_its_own_files_only(class_folde
     assert len(list(class_folder.rglob("*.png"))) == 16
 
 
+def test_masks_of_defects_come_along_and_lost_ones_are_said(class_folder, tmp_path, make_metal):
+    from weldgen.data.images import write_rgb
+
+    synthetic, out = make_synthetic(tmp_path / "synthetic", make_metal, 4), tmp_path / "mixed"
+    records = [json.loads(line) for line in (synthetic / "metadata.jsonl").read_text().splitlines()]
+    mix(class_folder, synthetic, out, MixConfig(use_all=True))  # a mix of before there were masks
+    for number, record in enumerate(records):
+        record["defect_mask"] = f"masks/{record['file_name']}"
+        write_rgb(synthetic / record["defect_mask"], make_metal(number))
+    (synthetic / records[0]["defect_mask"]).unlink()
+    (synthetic / "metadata.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    summary = mix(class_folder, synthetic, out, MixConfig(use_all=True))
+    made = {s.id: s for s in Dataset.open(out).select(origin="synthetic")}
+    assert "defect_mask" not in made[records[0]["id"]].extra
+    assert any("masks of the defects of 1 synthetic images are gone" in note for note in summary.notes)
+    for record in records[1:]:
+        mask = out / made[record["id"]].extra["defect_mask"]
+        assert mask.read_bytes() == (synthetic / record["defect_mask"]).read_bytes()
+    assert len(Dataset.open(out).select(origin="synthetic")) == len(records)  # masks are no images
+
+
 def test_real_only_needs_no_synthetic_folder(class_folder, tmp_path):
     mix(class_folder, tmp_path / "nowhere", tmp_path / "mixed", MixConfig(real_ratio=1.0))
     assert len(Dataset.open(tmp_path / "mixed").samples) == 16

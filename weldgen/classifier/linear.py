@@ -105,6 +105,8 @@ def fit_linear(
     )
     save_model(out, network, card)
     first = "a linear classifier on the backbone's features, which stay as they are"
+    if settings.layers == CELLS:
+        first += ", of the photo's worst cells, which the masks of synthetic defects teach"
     if config.training.method == "auto":
         first = f"few real photos of a class: {first} (training.method=finetune trains them)"
     said = [*backbone.notes, first, *notes]
