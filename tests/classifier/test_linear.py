@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from weldgen.classifier.backbones import create_backbone
-from weldgen.classifier.linear import _USUAL_SHARE, _USUAL_WEIGHT, _fit, _install, _Linear, _shift
+from weldgen.classifier.linear import _install
+from weldgen.classifier.linear_border import _USUAL_SHARE, _USUAL_SHARE_OF_CELLS, _USUAL_WEIGHT, border_shift
+from weldgen.classifier.linear_fit import Linear, fit_rows
 from weldgen.classifier.loader import Images
 from weldgen.classifier.model_file import load_model
 from weldgen.classifier.network import WeldNetwork
@@ -44,14 +46,14 @@ NONE_UNSEEN = np.zeros((0, 2)), np.zeros(0, np.int64)
 
 
 def shift_of(features, training, labels=LABELS, unseen=NONE_UNSEEN):
-    fitted = _fit(features, training.targets, np.ones(len(training), bool), 2)
-    return _shift(fitted, features, training, labels, unseen)
+    fitted = fit_rows(features, training.targets, np.ones(len(training), bool), 2)
+    return border_shift(fitted, features, training, labels, unseen)
 
 
 def test_the_border_follows_the_real_photos():
     features, training = shifted_photos([(0, 3.0), (0, 2.8), (1, 7.0), (1, 7.4)])
     synthetic = np.array([sample.origin == "synthetic" for sample in training.samples])
-    plain = _fit(features, training.targets, synthetic, 2)
+    plain = fit_rows(features, training.targets, synthetic, 2)
     shift, notes = shift_of(features, training)
     unseen = np.array([[3.0, 0.0], [7.2, 0.0]])
     assert plain.logits(unseen).argmax(axis=1).tolist() == [1, 1]
@@ -67,18 +69,31 @@ def test_few_photos_move_it_less_than_many():
 
 def test_validation_photos_count_as_they_are():
     features, training = shifted_photos([])
-    centres = _fit(features, training.targets, np.ones(80, bool), 2).logits(features)[:40].mean(axis=0)
+    centres = fit_rows(features, training.targets, np.ones(80, bool), 2).logits(features)[:40].mean(axis=0)
     unseen = np.array([[3.0, 0.0], [3.0, 0.0]]), np.array([0, 0])
     shift, notes = shift_of(features, training, unseen=unseen)
-    judged = _fit(features, training.targets, np.ones(80, bool), 2).logits(unseen[0])[0] - centres
+    judged = fit_rows(features, training.targets, np.ones(80, bool), 2).logits(unseen[0])[0] - centres
     expected = 2 * judged / (2 + _USUAL_WEIGHT)
     assert shift == pytest.approx(expected - expected.mean()) and "2 real photos" in notes[0]
+
+
+def test_by_the_worst_cells_clean_photos_do_not_bring_the_border_nearer():
+    labels = ("good", "bad")
+    shifts = []
+    for reals in ([], [(0, -3.0)] * 6, [(0, 3.5)] * 6):
+        features, training = shifted_photos(reals)
+        fitted = fit_rows(features, training.targets, np.ones(len(training), bool), 2)
+        shift, _ = border_shift(fitted, features, training, labels, NONE_UNSEEN, cells=True)
+        shifts.append(shift / fitted.weights[:, 0] / 4)  # as a share of the way from sound to bad
+    usual, clean, suspicious = (shift[1] for shift in shifts)
+    assert usual == pytest.approx(_USUAL_SHARE_OF_CELLS, abs=0.05) and clean == pytest.approx(usual, abs=0.05)
+    assert suspicious > usual + 0.05
 
 
 def test_of_many_photos_some_are_left_out_in_turn(monkeypatch):
     features, training = shifted_photos([(label, 3.0 + 4 * label) for label in (0, 1) for _ in range(30)])
     fits = []
-    monkeypatch.setattr("weldgen.classifier.linear._fit", lambda *job: fits.append(job) or _fit(*job))
+    monkeypatch.setattr("weldgen.classifier.linear_border.fit_rows", lambda *job: fits.append(job) or fit_rows(*job))
     _, notes = shift_of(features, training)
     assert len(fits) == 40 and "40 real photos" in notes[0]
 
@@ -99,7 +114,7 @@ def test_the_only_photo_of_a_class_is_not_left_out():
 def test_without_photos_the_border_lies_where_it_usually_does():
     features, training = shifted_photos([])
     shift, notes = shift_of(features, training, ("good", "bad"))
-    logits = _fit(features, training.targets, np.ones(80, bool), 2).logits(features)
+    logits = fit_rows(features, training.targets, np.ones(80, bool), 2).logits(features)
     gap = logits[40:].mean(axis=0) - logits[:40].mean(axis=0)
     assert shift == pytest.approx(_USUAL_SHARE * (gap - gap.mean())) and "usually lies" in notes[0]
 
@@ -123,7 +138,7 @@ def test_rare_classes_count_as_much(classes):
     targets = np.repeat(np.arange(classes), counts)
     centres = np.array([[0.0, 0.0], [3.0, 0.0], [0.0, 3.0]])[targets]
     features = centres + rng.normal(0, 0.7, (len(targets), 2))
-    fitted = _fit(features, targets, np.ones(len(targets), bool), classes)
+    fitted = fit_rows(features, targets, np.ones(len(targets), bool), classes)
     assert fitted.logits(np.array([[1.6, -0.1]])).argmax() == 1
     assert (fitted.logits(features).argmax(axis=1) == targets).mean() > 0.9
 
@@ -133,7 +148,7 @@ def test_the_network_gives_the_same_logits():
     settings = ModelSettings(head="unit_softmax", embedding_size=backbone.features)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, 3).eval()
     rng = np.random.default_rng(2)
-    linear = _Linear(rng.normal(size=(3, backbone.features)), rng.normal(size=3))
+    linear = Linear(rng.normal(size=(3, backbone.features)), rng.normal(size=3))
     _install(network, linear)
     with torch.no_grad():
         network.embedding.weight.copy_(torch.eye(backbone.features))
