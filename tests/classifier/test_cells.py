@@ -122,7 +122,7 @@ def test_it_looks_at_the_hole(model):
         logits = network(images)[0]
     bias = network.head.linear.bias.detach()
     margin, offset = (float(row[bad] - row[1 - bad]) for row in (logits, bias))
-    assert float(evidence.sum()) == pytest.approx(margin - offset, abs=1e-3)
+    assert float(evidence.max()) == pytest.approx(margin - offset, abs=1e-3)  # of few cells one counts
     row, column = np.argwhere(evidence[0].numpy() == evidence[0].numpy().max())[0]
     near = cv2.dilate(mask, np.ones((33, 33), np.uint8))
     y, x = ((np.array([row, column]) + 0.5) * 16 * SHAPE[1] / card.frame[1]).astype(int)

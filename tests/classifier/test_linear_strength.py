@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from weldgen.classifier.linear import _fit
+from weldgen.classifier.linear_fit import fit_rows
 from weldgen.classifier.linear_strength import STRENGTHS, choose_strength
 from weldgen.data.sample import Sample
 
@@ -24,7 +24,7 @@ def photos(count, *, told_by, seed=0, origin="real"):
 def chosen(features, targets, samples):
     def logits_by(rows, strength):
         assert not rows.all() and rows.any()
-        return _fit(features, targets, rows, 2, strength).logits(features)
+        return fit_rows(features, targets, rows, 2, strength).logits(features)
 
     return choose_strength(logits_by, targets, samples, 0)
 
@@ -55,7 +55,7 @@ def test_images_made_from_a_photo_are_held_out_with_it():
 
     def logits_by(rows, strength):
         seen.append(np.array_equal(rows[:60], rows[60:]))
-        return _fit(both, all_targets, rows, 2, strength).logits(both)
+        return fit_rows(both, all_targets, rows, 2, strength).logits(both)
 
     assert choose_strength(logits_by, all_targets, all_samples, 0) == STRENGTHS[0]
     assert all(seen) and len(seen) == 5 * len(STRENGTHS)

@@ -13,6 +13,8 @@ What is explained is the answer's margin: its logit less those of the other clas
 classes alike decides nothing. Lengths and spreads by which embeddings and pooled features are divided count as
 constants (Ali et al., ICML 2022, https://arxiv.org/abs/2202.07304). Without that a cosine hardly changes where the
 model is surest, and the evidence of all cells always adds up to nothing; with it, it adds up to the margin.
+
+A model that judges by its worst cells (`weldgen.classifier.cells`) says itself what it finds in each.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def cell_evidence(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tens
     """What each cell adds to the margin of the answer, (B, h, w) float32; see `activation_maps`."""
     backbone: Any = network.backbone
     if isinstance(backbone, CellFeatures):
-        return _worst_cells(network, backbone, images, answers)
+        return _defect_evidence(network, backbone, images, answers)
     if isinstance(backbone, StageFeatures):
         return _stage_evidence(network, backbone, images, answers)
     if not (hasattr(backbone, "forward_features") and hasattr(backbone, "forward_head")):
@@ -72,15 +74,19 @@ def cell_evidence(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tens
     return _on_grid(backbone, (leaf * gradient).detach())
 
 
-def _worst_cells(network: WeldNetwork, backbone: CellFeatures, images: Tensor, answers: Tensor) -> Tensor:
-    """The evidence of the cells that decided, (B, h, w) float32."""
+def _defect_evidence(network: WeldNetwork, backbone: CellFeatures, images: Tensor, answers: Tensor) -> Tensor:
+    """The evidence of all cells, (B, h, w) float32, each weighed as if it were one of the worst, which decide.
+
+    So a map shows all of a defect, and it is the mean of its worst cells that makes the margin, not the sum of all.
+    """
     with torch.no_grad():
-        leaf = backbone.judge(backbone.fine_map(network.normalised(images))).float().requires_grad_()
+        cells = backbone.judge(backbone.fine_map(network.normalised(images))).float()
+    leaf = backbone.gather(cells).requires_grad_()
     with torch.enable_grad():
         # Behind the evidence of defects the embedding holds nothing: its weights on the other features are 0.
-        logits = network.head(F.linear(backbone.gather(leaf), network.embedding.weight[:, : backbone.kinds]))
-        gradient = torch.autograd.grad(_lead(logits, answers).sum(), leaf)[0]
-    return cast(Tensor, (leaf * gradient).detach().sum(dim=1))
+        logits = network.head(F.linear(leaf, network.embedding.weight[:, : backbone.kinds]))
+        weights = torch.autograd.grad(_lead(logits, answers).sum(), leaf)[0]
+    return cast(Tensor, (cells * weights[:, :, None, None]).sum(dim=1))
 
 
 def _stage_evidence(network: WeldNetwork, backbone: StageFeatures, images: Tensor, answers: Tensor) -> Tensor:
