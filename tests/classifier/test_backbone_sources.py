@@ -81,7 +81,7 @@ def test_its_stages_end_where_the_map_gets_smaller(name, count):
 def test_its_maximum_is_taken_after_a_rebuild_too(small):
     model, images = copy.deepcopy(small.model).eval(), torch.rand(1, 3, 64, 64)
     backbones.set_pool(Backbone(model, SMALL, small.features, small.mean, small.std), "max")
-    again = backbones.rebuild(SMALL, (64, 64), "max").eval()
+    again = backbones.rebuild(SMALL, (64, 64), ModelSettings(pool="max")).eval()
     again.load_state_dict(model.state_dict())
     with torch.inference_mode():
         assert torch.equal(again(images), model.forward_features(images).amax(dim=(2, 3)))
@@ -248,7 +248,7 @@ def test_blocks_can_be_left_out_in_training(name):
                 module.eval()
         rows = model(images)
         assert not all(torch.allclose(rows[0], row, atol=slack) for row in rows)
-    assert set(model.state_dict()) == set(backbones.rebuild(name, frame).state_dict())
+    assert set(model.state_dict()) == set(backbones.rebuild(name, frame, ModelSettings()).state_dict())
 
 
 @pytest.mark.parametrize("name", ["repghostnet_050", SMALL])

@@ -109,7 +109,7 @@ def test_features_are_the_mean_or_the_maximum_of_the_map():
         assert torch.allclose(model(images), features.mean(dim=(2, 3)), atol=1e-5)
         backbones.set_pool(backbone, "max")
         assert torch.allclose(model(images), features.amax(dim=(2, 3)), atol=1e-5)
-    again = backbones.rebuild("test_efficientnet", (64, 64), "max").eval()
+    again = backbones.rebuild("test_efficientnet", (64, 64), ModelSettings(pool="max")).eval()
     again.load_state_dict(model.state_dict())
     with torch.inference_mode():
         assert torch.equal(again(images), model(images))
