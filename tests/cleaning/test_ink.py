@@ -71,3 +71,30 @@ def test_any_size(segmenter, size):
 def test_a_photo_of_one_colour_holds_no_ink(segmenter):
     for grey in (20, 128, 240):
         assert not ink_of(segmenter, np.full((200, 300, 3), grey, np.uint8)).any()
+
+
+def broad_seven(size, stroke_px):
+    """Brushed grey metal of a width and height with a seven in broad dark strokes, and where these are."""
+    brushed = np.random.default_rng(1).normal(0, 25, (240, 600)).astype(np.float32)
+    metal = 110 + 3 * cv2.GaussianBlur(brushed, (0, 0), sigmaX=6, sigmaY=0.8)
+    strokes = np.zeros((240, 600), np.uint8)
+    cv2.polylines(strokes, [np.array([[240, 60], [360, 60], [300, 190]])], False, 255, stroke_px, cv2.LINE_AA)
+    cover = 0.8 * strokes[..., None] / 255.0
+    image = np.clip(metal, 0, 255)[..., None] * (1, 0.95, 0.9) * (1 - cover) + 20 * cover
+    return cv2.resize(image.astype(np.uint8), size), cv2.resize(strokes, size) > 128
+
+
+@pytest.mark.parametrize("stroke_px", [14, 20, 26])
+def test_broad_strokes_on_a_small_photo_are_seen_at_a_second_look(segmenter, stroke_px):
+    image, strokes = broad_seven((600, 240), stroke_px)
+    once = segmenter.segment(image)
+    twice = segmenter.look_again(image, once)
+    assert (once.resized(strokes.shape).ink[strokes] > 0.5).mean() < 0.5
+    found = twice.resized(strokes.shape).ink > 0.5
+    assert found[strokes].mean() > 0.9 and found[~strokes].mean() < 0.02
+
+
+def test_a_photo_that_is_not_enlarged_is_looked_at_once(segmenter):
+    image, _ = broad_seven((1500, 600), 20)
+    once = segmenter.segment(image)
+    assert segmenter.look_again(image, once) is once

@@ -107,6 +107,11 @@ class Cleaner:
         with self.looking:
             regions, ink = detect_all(self.detectors[:1], image), self.segmenter.segment(image)
         found = self._masked(image, regions, ink)
+        if found.holes.any():
+            # now, not at the result: the network knows a broad stroke better where there are others
+            with self.looking:
+                again = self.segmenter.look_again(image, ink)
+            found = found if again is ink else self._masked(image, regions, again)
         if found.holes.any() or len(self.detectors) == 1:
             return found, regions, len(self.detectors) == 1
         with self.looking:
