@@ -41,7 +41,7 @@ def picture(seed, *, hole=False, spot=False):
     return np.clip(image, 0, 255).astype(np.uint8), masks
 
 
-def make_mixed(root, defect):
+def make_mixed(root, defect, only=None):
     """One photo of each class and 12 synthetic images; bad ones have a hole and a spot, masks say what counts."""
     height, width = SHAPE
     with DatasetWriter(root, lambda record: True) as writer:
@@ -49,6 +49,9 @@ def make_mixed(root, defect):
             for index in range(13):
                 image, masks = picture(100 * number + index, hole=bool(number), spot=bool(number))
                 extra = {"defect_mask": f"masks/{label}/{index}.png"} if index else {}
+                if only is not None and number:
+                    masks[defect][:] = 0
+                    masks[defect][only] = 1
                 for name in extra.values():
                     writer.add_side_file(name, encode_rgb(masks[defect]))
                 origin = "synthetic" if index else "real"
@@ -159,6 +162,14 @@ def test_without_masks_it_is_not_chosen_and_cannot_be(mixed, tmp_path, tiny_conf
     for root, layers in ((bare, "last"), (mixed, "cells")):
         train(root, tmp_path / layers, tiny_config(**own))
         assert load_model(tmp_path / layers)[1].settings["layers"] == layers
+
+
+def test_thin_defects_teach_and_empty_masks_are_refused(tmp_path, tiny_config):
+    thin = make_mixed(tmp_path / "thin", "hole", only=np.s_[40:41, 30:31])  # a pixel of a cell, 0.4 %
+    train(thin, tmp_path / "model", tiny_config(data={"image_size": 128}, **LINEAR))
+    empty = make_mixed(tmp_path / "empty", "hole", only=np.s_[:0])
+    with pytest.raises(ConfigError, match="masks of a class of defects are all empty"):
+        train(empty, tmp_path / "refused", tiny_config(data={"image_size": 128}, **LINEAR))
 
 
 def test_a_network_without_a_fine_map_and_one_that_learns_are_refused(mixed, tmp_path, tiny_config):

@@ -16,6 +16,7 @@ from weldgen.classifier.preprocess import photo_in_frame
 from weldgen.data.images import read_mask
 from weldgen.data.labels import good_class
 from weldgen.data.sample import DEFECT_MASK, Sample
+from weldgen.errors import ConfigError
 from weldgen.runtime import derive_seed, evenly, log
 
 Floats = npt.NDArray[np.float32]
@@ -26,7 +27,7 @@ Kinds = npt.NDArray[np.int64]
 _LEAST_MASKED = 10
 # Images of a class that teach, and cells of each kind from one of them: neighbours show much the same.
 _MOST_IMAGES, _MOST_CELLS = 150, 50
-# A cell that a defect covers by less teaches nothing, unless it is free of any.
+# A cell that a defect covers by less teaches nothing, unless it is free of any or no cell is covered by more.
 _COVERED = 0.05
 # Inverse strength of the weights' decay, for a mean loss; 2 to 200 ranked photos the same.
 _STRENGTH = 20.0
@@ -59,12 +60,15 @@ def fit_cells(network: WeldNetwork, training: Images, labels: Sequence[str], see
         seed: Of the choice of cells.
 
     Raises:
+        ConfigError: All masks of a class are empty.
         DataError: A mask cannot be read.
     """
     from sklearn.linear_model import LogisticRegression
 
     judge: CellFeatures = network.backbone  # type: ignore[assignment]
     cells, kinds = _cells_of(network, judge, training, labels, seed)
+    if len(np.unique(kinds)) <= judge.kinds:
+        raise ConfigError("model.layers=cells: the masks of a class of defects are all empty", "model.layers=last")
     mean, deviation = cells.mean(axis=0), np.maximum(cells.std(axis=0), 1e-4)
     model = LogisticRegression(C=_STRENGTH / len(kinds), class_weight="balanced", max_iter=500)
     model.fit((cells - mean) / deviation, kinds)
@@ -106,9 +110,9 @@ def _shown(training: Images, row: int, kind: int, grid: tuple[int, int]) -> list
     if not kind:
         return [(0, np.ones(grid, bool))]
     cover = defect_cover(training, row, grid)
-    if cover.max() <= _COVERED:  # where the defect is was not said
+    if not cover.any():  # where the defect is was not said
         return []
-    return [(kind, cover > _COVERED), (0, cover == 0)]
+    return [(kind, cover >= min(_COVERED, cover.max())), (0, cover == 0)]
 
 
 def _lessons(training: Images, labels: Sequence[str]) -> list[tuple[int, int]]:

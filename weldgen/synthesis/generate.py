@@ -248,7 +248,7 @@ def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], identit
             "prompt": outcome.prompt,
             "licences": sorted(set(_licences(config).values())),
             "hash": outcome.hash.hex(),
-            **({DEFECT_MASK: mask_name(planned.file_name)} if outcome.mask else {}),
+            **({DEFECT_MASK: mask_name(planned.file_name)} if outcome.mask and outcome.defects else {}),
             **outcome.verdict.record(identity),
         },
     )
