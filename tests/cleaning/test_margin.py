@@ -53,3 +53,15 @@ def test_without_ink_the_hole_stays_where_it_differs(make_plate):
     marked = np.where(spot[:, :, None], 30, metal).astype(np.uint8)
     tight = tighten(marked, hole, np.zeros_like(hole))
     assert tight[spot].all() and tight.sum() < 0.6 * hole.sum()
+
+
+def test_bright_metal_beside_dark_ink_leaves_the_hole_and_dark_metal_does_not(make_plate):
+    metal, ink = written(make_plate)
+    beside = dilate(ink, 16) & ~dilate(ink, 7)
+
+    def kept(change):
+        marked = np.where(beside[:, :, None], metal * change, metal)
+        marked = np.where(ink[:, :, None], 25, marked).clip(0, 255).astype(np.uint8)
+        return 1 - tighten(marked, dilate(ink, 20), ink)[beside].mean()
+
+    assert kept(1.2) > 0.8 and kept(0.8) < 0.05

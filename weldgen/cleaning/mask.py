@@ -18,7 +18,8 @@ from weldgen.cleaning.colour import to_lab
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.guard import guarded_growth
 from weldgen.cleaning.ink import InkMap
-from weldgen.cleaning.morphology import dilate, stroke_width, window_of
+from weldgen.cleaning.lone import LONE_AREA_PX, LONE_PROBABILITY, lone_ink
+from weldgen.cleaning.morphology import dilate, hysteresis, window_of
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX, scaled_px
 from weldgen.cleaning.settings import MaskConfig
 from weldgen.cleaning.stamps import ink_probability
@@ -31,6 +32,8 @@ Floats = npt.NDArray[np.float32]
 
 # Where the network is this sure there is ink; strokes reach as far as it is half as sure.
 _SURE, _LIKELY = 0.5, 0.25
+# Where it is less sure than this, the rim of a stroke may be bare metal already.
+_INKED = 0.4
 # In a region of a text detector less is enough.
 _SURE_IN_REGION = 0.4
 # A region with this share of ink is writing.
@@ -38,12 +41,6 @@ _MIN_INK_SHARE = 0.02
 # Two detectors that agree on a region in which there is no ink; on the ripple of a weld their scores add up to 1.4.
 _AGREED_SCORES = 1.6
 _SAME_REGION = 0.3
-# Ink in no region: at least so much of it, in square pixels, and so clearly.
-_LONE_AREA_PX = 160
-_LONE_PROBABILITY = 0.62
-# and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
-_LONE_LENGTH = 2.5
-_LONE_WIDTH_PX = 50
 # Where the network is this sure there may be ink, which does not stop the margin.
 _DOUBT = 0.3
 # Strokes this close together are one piece of writing.
@@ -64,7 +61,7 @@ class TextMask:
 
     Attributes:
         holes: (H, W) bool, margin included.
-        ink: (H, W) bool, the strokes alone; where these are unclear, the whole region.
+        ink: (H, W) bool, the strokes alone, without their soft rim; where they are unclear, the whole region.
         labels: (H, W) bool, printed labels.
         prints: (H, W) bool, what is printed on them, margin included.
         regions: Regions that were believed to be writing; what looks like metal is not among them.
@@ -92,7 +89,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     small = np.asarray(small, dtype=np.uint8)
     seen = ink.resized((small.shape[0], small.shape[1]))
     probability = ink_probability(small, seen, stamped=config.stamped)
-    marks = _ink_regions(_hysteresis(probability, _LIKELY, _SURE), scale) if config.ink else []
+    marks = _ink_regions(hysteresis(probability, _LIKELY, _SURE), scale) if config.ink else []
     # most photos carry no writing, and need no colours
     lab = to_lab(small) if len(regions) or (probability > _SURE).any() else np.zeros_like(small, np.float32)
     stickers: list[tuple[TextRegion, Sticker]] = []
@@ -106,7 +103,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
         prints |= sticker.area if config.objects == "remove" else sticker.print
     lone = np.zeros_like(strokes)
     if config.ink and config.mode != "box":
-        lone = _lone_ink(probability, strokes | boxes) & ~labels
+        lone = lone_ink(probability, lab, strokes | boxes, _LIKELY, _SURE) & ~labels
         strokes |= lone
     if not strokes.any() and not boxes.any() and not prints.any():
         nothing = np.zeros((height, width), bool)
@@ -119,9 +116,10 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     printed = dilate(prints, max(2, scaled_px(_PRINT_MARGIN_PX, small.shape)))
     grown |= printed
     known = strokes | boxes | prints
+    inked = strokes & (probability > _INKED) | boxes | prints
     dark = backdrop(small, known)
     grown &= ~dilate(dark, _RIM_PX) | strokes | prints
-    holes, covered, papers, prints = (_enlarged(mask, width, height) for mask in (grown, known, labels, printed))
+    holes, covered, papers, prints = (_enlarged(mask, width, height) for mask in (grown, inked, labels, printed))
     return TextMask(holes, covered, papers, prints, _unique(believed) + _ink_regions(lone, scale))
 
 
@@ -144,7 +142,7 @@ def _believe(
         beyond = round(0.15 * _height_px(region) * scale) + 2
         window = window_of(inside, beyond)
         near = dilate(inside[window], beyond)
-        found = _hysteresis(np.where(near, probability[window], 0), _LIKELY, _SURE_IN_REGION)
+        found = hysteresis(np.where(near, probability[window], 0), _LIKELY, _SURE_IN_REGION)
         inked = found.sum() >= _MIN_INK_SHARE * area
         small = area <= _MAX_BOX_SHARE * inside.size
         if not inked and (config.mode == "stroke" or not small or not _agreed(region, regions)):
@@ -170,47 +168,6 @@ def _stickers(
         else:
             found.append((region, sticker))
     return found, others
-
-
-def _lone_ink(probability: Floats, known: Mask) -> Mask:
-    """Strokes that lie in no region: clear ones, and less clear ones beside known strokes."""
-    found = _hysteresis(probability, _LIKELY, _SURE) & ~known
-    if not found.any():
-        return found
-    side = max(probability.shape)
-    groups = dilate(found, round(0.008 * side)).astype(np.uint8)
-    near = dilate(known, round(0.02 * side))
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
-    least = _LONE_AREA_PX * (side / REFERENCE_SIDE_PX) ** 2
-    result = np.zeros(found.shape, bool)
-    for index in range(1, count):
-        left, top, width, height, _ = stats[index]
-        window = np.s_[top : top + height, left : left + width]
-        piece = found[window] & (labels[window] == index)
-        drawn = piece.sum() >= least and _is_drawn(piece, probability[window], scaled_px(_LONE_WIDTH_PX, found.shape))
-        if drawn or (piece & near[window]).any():
-            result[window] |= piece
-    return result
-
-
-def _is_drawn(piece: Mask, probability: Floats, most_px: int) -> bool:
-    """Whether ink that lies alone is surely ink, and has the shape of a stroke no wider than `most_px`."""
-    width = stroke_width(piece)
-    return bool(
-        probability[piece].mean() >= _LONE_PROBABILITY and piece.sum() >= _LONE_LENGTH * width**2 and width <= most_px
-    )
-
-
-def _hysteresis(values: Floats, low: float, high: float) -> Mask:
-    """Pixels above `low` that are connected to one above `high`."""
-    certain = values > high
-    if not certain.any():
-        return certain
-    count, labels = cv2.connectedComponents((values > low).astype(np.uint8), connectivity=8)
-    strong = np.zeros(count, bool)
-    strong[labels[certain]] = True
-    strong[0] = False
-    return np.asarray(strong[labels])
 
 
 def _filled(region: TextRegion, scale: float, shape: Sequence[int]) -> Mask:
@@ -244,11 +201,11 @@ def _ink_regions(strokes: Mask, scale: float) -> list[TextRegion]:
         x, y, width, height, _ = stats[index]
         window = np.s_[y : y + height, x : x + width]
         rows, columns = np.nonzero((labels[window] == index) & strokes[window])
-        if len(rows) < _LONE_AREA_PX * (max(strokes.shape) / REFERENCE_SIDE_PX) ** 2:
+        if len(rows) < LONE_AREA_PX * (max(strokes.shape) / REFERENCE_SIDE_PX) ** 2:
             continue  # the rest of a neighbour
         left, top, right, bottom = x + columns.min(), y + rows.min(), x + columns.max() + 1, y + rows.max() + 1
         corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
-        regions.append(TextRegion(corners / scale, _LONE_PROBABILITY, INK))
+        regions.append(TextRegion(corners / scale, LONE_PROBABILITY, INK))
     return regions
 
 

@@ -36,3 +36,15 @@ def stroke_width(strokes: Mask) -> float:
     distances = cv2.distanceTransform(padded, cv2.DIST_L2, 5)[1:-1, 1:-1][strokes]
     # the mean distance to the edge is a quarter of the width and half a pixel
     return max(1.0, 4 * float(distances.mean()) - 2)
+
+
+def hysteresis(values: Floats, low: float, high: float) -> Mask:
+    """Pixels above `low` that are connected to one above `high`, (H, W) bool."""
+    certain = values > high
+    if not certain.any():
+        return certain
+    count, labels = cv2.connectedComponents((values > low).astype(np.uint8), connectivity=8)
+    strong = np.zeros(count, bool)
+    strong[labels[certain]] = True
+    strong[0] = False
+    return np.asarray(strong[labels])

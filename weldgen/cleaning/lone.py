@@ -1,0 +1,113 @@
+"""Ink that lies in no region of a text detector: what of it is writing.
+
+Alone it must be clear and drawn. Where other writing is known, ink of the same colour may be less clear, and broader
+than a pen's stroke: a filled arrow, a word that was crossed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from weldgen.cleaning.morphology import dilate, hysteresis, stroke_width, window_of
+from weldgen.cleaning.scale import REFERENCE_SIDE_PX
+
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float32]
+Window = tuple[slice, slice]
+
+# At least so much of it, in square pixels of a photo of 1500 px, and so clearly.
+LONE_AREA_PX = 160
+LONE_PROBABILITY = 0.62
+# and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
+_LENGTH = 2.5
+_WIDTH_PX = 50
+# Strokes this close together, as a share of the photo's long side, are one piece; so close to known ones, part of them.
+_PIECE_SHARE, _BESIDE_SHARE = 0.008, 0.02
+# The same of ink that is of a known colour; its width in that of the known strokes.
+_ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.0, 1.7
+# It is this much nearer to the known ink than to the bare metal beside it, from which it differs clearly, in L*a*b*.
+_ALIKE_SHARE, _LEAST_CONTRAST = 0.5, 10.0
+# Bare metal beside a stroke begins behind its soft edge.
+_SOFT_EDGE_PX, _METAL_PX = 4, 15
+
+
+def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure: float) -> Mask:
+    """Strokes that lie in no region, (H, W) bool: clear ones, less clear ones beside known strokes, and known ink.
+
+    Args:
+        probability: (H, W) float32, of ink.
+        lab: (H, W, 3) float32, the photo's colours.
+        known: (H, W) bool, writing in regions.
+        likely: Strokes reach as far as this probability
+        sure: where it rises to this one.
+    """
+    found = hysteresis(probability, likely, sure) & ~known
+    result = np.zeros(found.shape, bool)
+    if not found.any():
+        return result
+    side = max(probability.shape)
+    near = dilate(known, round(_BESIDE_SHARE * side))
+    others = []
+    for window, piece in _pieces(found):
+        if _is_drawn(piece, probability[window], side) or (piece & near[window]).any():
+            result[window] |= piece
+        else:
+            others.append((window, piece))
+    writing = known | result
+    if not others or not writing.any():
+        return result
+    colours = [np.median(lab[window][piece], axis=0) for window, piece in _pieces(writing)]
+    widest = _ALIKE_WIDTH * stroke_width(writing)
+    for window, piece in others:
+        clear = probability[window][piece].mean() >= _ALIKE_PROBABILITY
+        if clear and piece.sum() >= _area(_ALIKE_AREA_PX, side) and _has_shape(piece, _ALIKE_LENGTH, widest):
+            whole = np.zeros_like(found)
+            whole[window] = piece
+            if _is_of(colours, lab, found | known, whole):
+                result |= whole
+    return result
+
+
+def _area(area_px: float, side: int) -> float:
+    return area_px * (side / REFERENCE_SIDE_PX) ** 2
+
+
+def _pieces(strokes: Mask) -> Iterator[tuple[Window, Mask]]:
+    """Groups of strokes that are close together: a window, and which of its pixels belong to the group."""
+    groups = dilate(strokes, round(_PIECE_SHARE * max(strokes.shape))).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
+    for index in range(1, count):
+        left, top, width, height, _ = stats[index]
+        window = np.s_[top : top + height, left : left + width]
+        yield window, strokes[window] & (labels[window] == index)
+
+
+def _is_drawn(piece: Mask, probability: Floats, side: int) -> bool:
+    """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke."""
+    clear = piece.sum() >= _area(LONE_AREA_PX, side) and probability[piece].mean() >= LONE_PROBABILITY
+    return bool(clear and _has_shape(piece, _LENGTH, _WIDTH_PX * side / REFERENCE_SIDE_PX))
+
+
+def _has_shape(piece: Mask, length: float, most_px: float) -> bool:
+    """Whether a piece is so many times longer than wide, and not too wide."""
+    width = stroke_width(piece)
+    return bool(piece.sum() >= length * width**2 and width <= most_px)
+
+
+def _is_of(colours: list[Floats], lab: Floats, inked: Mask, piece: Mask) -> bool:
+    """Whether a piece, (H, W) bool, is much nearer to one of the colours than to the bare metal around it."""
+    side = max(inked.shape)
+    soft, metal = (max(1, round(px * side / REFERENCE_SIDE_PX)) for px in (_SOFT_EDGE_PX, _METAL_PX))
+    window = window_of(piece, soft + metal)
+    own, near = piece[window], lab[window]
+    around = dilate(own, soft + metal) & ~dilate(own | inked[window], soft)
+    if not around.any():
+        return False
+    colour, bare = np.median(near[own], axis=0), np.median(near[around], axis=0)
+    contrast = float(np.linalg.norm(colour - bare))
+    off = min(float(np.linalg.norm(colour - known)) for known in colours)
+    return contrast >= _LEAST_CONTRAST and off <= _ALIKE_SHARE * contrast
