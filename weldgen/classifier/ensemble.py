@@ -75,15 +75,20 @@ def ensemble(models: Sequence[Path], out: Path, config: StageConfig) -> Summary:
     return summary
 
 
-def load_members(model: Path, device: str = "cpu") -> list[tuple[WeldNetwork, ModelCard]]:
+def load_members(model: Path, device: str = "cpu", *, judge: bool = False) -> list[tuple[WeldNetwork, ModelCard]]:
     """The networks of a model in evaluation mode, each with its card: one, or those of an ensemble.
+
+    Args:
+        model: Folder of the model.
+        device: Where they go.
+        judge: As they were before they learned the validation photos, where they did.
 
     Raises:
         DataError: There is no model, or a member is missing.
     """
     from weldgen.classifier.model_file import load_model
 
-    return [load_model(folder, device) for folder in _folders_of(model)]
+    return [load_model(folder, device, judge=judge) for folder in _folders_of(model)]
 
 
 def unite(cards: Sequence[ModelCard], shown: Sequence[str], members: Sequence[str]) -> ModelCard:
@@ -124,6 +129,7 @@ def unite(cards: Sequence[ModelCard], shown: Sequence[str], members: Sequence[st
         seen={"train": sorted(trained), "val": sorted(validated - trained)},
         licences=_licences([card.licences for card in cards]),
         members=tuple(members),
+        learned_validation=any(card.learned_validation for card in cards),
     )
 
 
@@ -178,12 +184,12 @@ def _identity(folder: Path) -> str:
 
 def _take(source: Path, target: Path) -> None:
     """Take a model over: the weights as a hard link where that is possible, its card and receipt last."""
-    from weldgen.classifier.model_file import CARD_NAME, WEIGHTS_NAME
+    from weldgen.classifier.model_file import CARD_NAME, JUDGE_NAME, WEIGHTS_NAME
     from weldgen.data.writer import link_or_copy
 
     with output_errors(target):
         target.mkdir(exist_ok=True)
-        for name in (WEIGHTS_NAME, RECEIPT_NAME, CARD_NAME):
+        for name in (WEIGHTS_NAME, JUDGE_NAME, RECEIPT_NAME, CARD_NAME):
             if (source / name).is_file():
                 link_or_copy(source / name, target / name, link=name == WEIGHTS_NAME)
 

@@ -101,7 +101,7 @@ def evaluate(
         return done
     check_results(out, "evaluate", METRICS, _FILES)
     jobs = resolve_jobs(config.jobs)
-    scorer = open_scorer(model, config.device, jobs)
+    scorer = open_scorer(model, config.device, jobs, judge=config.split == "val")
     _check_settings(config, scorer)
     opened = Dataset.open(dataset)
     samples = choose_samples(opened, scorer, config.split)

@@ -50,9 +50,17 @@ def metadata_of(card: ModelCard, threshold: float, precision: str, point: Operat
         "precision": precision,
         "licences": json.dumps(dict(card.licences)),
         "warnings": json.dumps(list(card.warnings)),
-        "seen": json.dumps({split: list(ids) for split, ids in card.seen.items()}),
+        "seen": json.dumps(_seen(card)),
         "weldgen": card.weldgen,
     }
+
+
+def _seen(card: ModelCard) -> dict[str, list[str]]:
+    """What the network in the file saw: photos that it learned are none of validation, whatever they were before."""
+    seen = {split: list(ids) for split, ids in card.seen.items()}
+    if card.learned_validation:
+        seen = {"train": sorted({*seen.get("train", ()), *seen.get("val", ())}), "val": []}
+    return seen
 
 
 def read_exported(model: Path) -> ExportedCard:

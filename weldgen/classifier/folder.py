@@ -5,7 +5,7 @@ from __future__ import annotations
 from weldgen.classifier.keeper import BEST, HISTORY, LAST
 from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.memory import BATCH
-from weldgen.classifier.model_file import CARD_NAME, WEIGHTS_NAME
+from weldgen.classifier.model_file import CARD_NAME, JUDGE_NAME, WEIGHTS_NAME
 from weldgen.classifier.names import CONFUSION, CONFUSION_NORMALISED, PREDICTIONS
 from weldgen.classifier.operating_point import OPERATING_NAME
 from weldgen.classifier.settings import MAX_FOLDS
@@ -19,9 +19,9 @@ MODEL = Contents(
     "train",
     "model",
     (
-        RUN_NAME, RECEIPT_NAME, BEST, LAST, BATCH, HISTORY, CARD_NAME, WEIGHTS_NAME, FAILURES_NAME, TENSORBOARD, WANDB,
-        MLFLOW, OWN_RECORD, OWN_WEIGHTS, OPERATING_NAME, "report.html", FOLDS, FOLD_DATA, PREDICTIONS, CONFUSION,
-        CONFUSION_NORMALISED, *(f"fold-{number}" for number in range(1, MAX_FOLDS + 1)),
+        RUN_NAME, RECEIPT_NAME, BEST, LAST, BATCH, HISTORY, CARD_NAME, WEIGHTS_NAME, JUDGE_NAME, FAILURES_NAME,
+        TENSORBOARD, WANDB, MLFLOW, OWN_RECORD, OWN_WEIGHTS, OPERATING_NAME, "report.html", FOLDS, FOLD_DATA,
+        PREDICTIONS, CONFUSION, CONFUSION_NORMALISED, *(f"fold-{number}" for number in range(1, MAX_FOLDS + 1)),
     ),
     (LAST, BATCH),
 )  # fmt: skip

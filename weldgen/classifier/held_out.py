@@ -45,6 +45,8 @@ def judge_unseen(
     if not samples and named and Path(named).is_dir() and Path(named) != dataset.root:
         dataset = Dataset.open(Path(named))
         samples = validation_samples(dataset, scorer)
+    if folder and samples and load_card(folder).learned_validation:
+        scorer = open_scorer(folder, device, jobs, judge=True)
     return predict_samples(dataset, samples, scorer, jobs, views)[0], []
 
 

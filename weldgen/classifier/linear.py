@@ -30,13 +30,13 @@ from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged
 from weldgen.classifier.linear_border import border_shift
 from weldgen.classifier.linear_features import features_of, open_features
 from weldgen.classifier.linear_fit import Linear, fit_rows
-from weldgen.classifier.linear_strength import STRENGTHS, choose_strength
+from weldgen.classifier.linear_strength import STRENGTHS, choose_strength, enough_photos
 from weldgen.classifier.loader import Images
 from weldgen.classifier.metrics import balanced_accuracy, confusion_matrix
-from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
+from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_judge, save_model
 from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.result import Result, details_of, seen_by
-from weldgen.classifier.settings import TrainConfig
+from weldgen.classifier.settings import ModelSettings, TrainConfig
 from weldgen.runtime import derive_seed
 
 
@@ -60,6 +60,13 @@ def fit_linear(
     _install(network, replace(fitted, biases=fitted.biases - shift))
     validation_record = _judge(network, judges)
     temperature, fitted_on = judged_temperature(network, judges)
+    learned_too = judges.images if _learns_validation(judges, training, settings, config) else judges.images.subset("")
+    if len(learned_too):
+        save_judge(out, network)
+        rows = np.concatenate([features, features_of(network, learned_too)])
+        targets = np.concatenate([training.targets, learned_too.targets])
+        whole = fit_rows(rows, targets, np.ones(len(rows), bool), len(labels), strength)
+        _install(network, replace(whole, biases=whole.biases - shift))
     card = ModelCard(
         classes=tuple(labels),
         frame=training.frame,
@@ -76,6 +83,7 @@ def fit_linear(
         seen=seen_by(training, validation),
         licences=licences(training.samples, backbone.weights),
         validation=validation_record,
+        learned_validation=len(learned_too) > 0,
     )
     save_model(out, network, card)
     first = "a linear classifier on the backbone's features, which stay as they are"
@@ -88,6 +96,11 @@ def fit_linear(
         said.append("random weights that do not learn see little: use pre-trained ones, or training.method=finetune")
     if validation_record:
         said.append(f"balanced accuracy {validation_record['val_balanced_accuracy']:.1%} on the {judges.name}")
+    if len(learned_too):
+        said.append(
+            f"then fitted again with the {len(learned_too)} validation photos (training.refit=false: without them); "
+            "thresholds are chosen by the classifier that has not seen them"
+        )
     if not fitted_on:
         said.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} real validation photos")
     seconds = round(time.monotonic() - started, 1)
@@ -96,6 +109,16 @@ def fit_linear(
         "training_seconds": seconds,
     }  # fmt: skip
     return Result((*said, *aside_notes(network, judges.aside, "which also set the border")), backbone.weights, details)
+
+
+def _learns_validation(judges: Judges, training: Images, settings: ModelSettings, config: TrainConfig) -> bool:
+    """Whether validation photos may teach when they have judged: real ones, where nothing else was set by them."""
+    return (
+        config.training.refit
+        and settings.layers != CELLS
+        and not judges.warning
+        and enough_photos(training.targets, training.samples)
+    )
 
 
 def _install(network: WeldNetwork, linear: Linear) -> None:

@@ -24,6 +24,8 @@ from weldgen.errors import DataError
 from weldgen.runtime import output_errors, temporary_for, write_atomic
 
 WEIGHTS_NAME, CARD_NAME = "model.safetensors", "model.json"
+# The head as it was before it learned the validation photos too; only of models that did.
+JUDGE_NAME = "judge.safetensors"
 _FORMAT = 2
 
 
@@ -48,6 +50,7 @@ class ModelCard:
         seen: Ids of the real photos of training and validation, by split.
         licences: Third-party weights in the model, and the licences of what made synthetic training images.
         validation: Metrics of the best epoch.
+        learned_validation: Whether it learned the validation photos too, after they had judged it.
         weldgen: Version that trained it.
         members: Of an ensemble: the folders of the models whose probabilities are averaged, below its own.
     """
@@ -68,20 +71,29 @@ class ModelCard:
     seen: Mapping[str, Sequence[str]] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
     validation: Mapping[str, float] = field(default_factory=dict)
+    learned_validation: bool = False
     weldgen: str = weldgen.__version__
     members: Sequence[str] = ()
 
 
 def save_model(folder: Path, network: WeldNetwork, card: ModelCard) -> None:
     """Write a model; the card last, so that a folder with a card is whole."""
+    _save_state(folder / WEIGHTS_NAME, network)
+    save_card(folder, card)
+
+
+def save_judge(folder: Path, network: WeldNetwork) -> None:
+    """Keep the head of a network that has not learned the validation photos: it alone may be measured on them."""
+    _save_state(folder / JUDGE_NAME, network.head)
+
+
+def _save_state(path: Path, module: torch.nn.Module) -> None:
     from safetensors.torch import save_file
 
-    path = folder / WEIGHTS_NAME
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    state = {name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}
     with output_errors(path):
         save_file(state, temporary_for(path))
         temporary_for(path).replace(path)
-    save_card(folder, card)
 
 
 def save_card(folder: Path, card: ModelCard) -> None:
@@ -113,8 +125,13 @@ def load_card(model: Path) -> ModelCard:
     return ModelCard(**{**content, **lists})
 
 
-def load_model(model: Path, device: str = "cpu") -> tuple[WeldNetwork, ModelCard]:
+def load_model(model: Path, device: str = "cpu", *, judge: bool = False) -> tuple[WeldNetwork, ModelCard]:
     """A trained network in evaluation mode, and its card.
+
+    Args:
+        model: Its folder, or a file in it.
+        device: Where it goes.
+        judge: As it was before it learned the validation photos, if it did.
 
     Raises:
         DataError: There is no model, or an ensemble of several.
@@ -130,6 +147,8 @@ def load_model(model: Path, device: str = "cpu") -> tuple[WeldNetwork, ModelCard
         )
     network = build_network(card)
     network.load_state_dict(load_file(folder / WEIGHTS_NAME))
+    if judge and (folder / JUDGE_NAME).is_file():
+        network.head.load_state_dict(load_file(folder / JUDGE_NAME))
     return network.to(torch.device(device)).eval(), card
 
 

@@ -112,7 +112,8 @@ def validation_samples(dataset: Dataset, scorer: Scorer) -> list[Sample]:
         if saw == "train":
             raise DataError(
                 f"{dataset.path(sample)} is in split 'val', but the model saw it in 'train'",
-                "train again on this dataset: a threshold is chosen on photos that did not train",
+                "a threshold is chosen on photos that did not train: take the model's folder, not an exported file, or "
+                "train again on this dataset",
             )
         _check_class(dataset, sample, scorer)
         samples.append(sample)

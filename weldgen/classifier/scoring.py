@@ -37,8 +37,14 @@ class Scorer:
     operating: OperatingPoint | None = None
 
 
-def open_scorer(model: Path, device: str, jobs: int) -> Scorer:
+def open_scorer(model: Path, device: str, jobs: int, *, judge: bool = False) -> Scorer:
     """Open a trained folder or an exported file.
+
+    Args:
+        model: The folder or file.
+        device: `auto`, `cpu` or `cuda`.
+        jobs: Threads of an exported file.
+        judge: A folder's model as it was before it learned the validation photos, if it did: for questions about them.
 
     Raises:
         DataError: There is no model.
@@ -46,7 +52,7 @@ def open_scorer(model: Path, device: str, jobs: int) -> Scorer:
     """
     if model.suffix in EXPORTED_SUFFIXES:
         return _exported(model, resolve_device(device), jobs)
-    return _trained(model, resolve_device(device))
+    return _trained(model, resolve_device(device), judge=judge)
 
 
 def _exported(model: Path, device: str, jobs: int) -> Scorer:
@@ -61,14 +67,14 @@ def _exported(model: Path, device: str, jobs: int) -> Scorer:
     return Scorer(card.classes, card.seen, probabilities, card.operating)
 
 
-def _trained(model: Path, device: str) -> Scorer:
+def _trained(model: Path, device: str, *, judge: bool) -> Scorer:
     import torch
 
     from weldgen.classifier.ensemble import load_members
     from weldgen.classifier.model_file import load_card
     from weldgen.classifier.preprocess import letterbox
 
-    card, members = load_card(model), load_members(model, device)
+    card, members = load_card(model), load_members(model, device, judge=judge)
     frames = {own.frame for _, own in members}
 
     @torch.inference_mode()

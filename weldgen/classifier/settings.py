@@ -106,6 +106,11 @@ class TrainingSettings(Config):
         description="finetune: the backbone learns too; linear: a linear classifier on its features; "
         "auto: linear where a class has too few real photos to spare one for validation",
     )
+    refit: bool = Field(
+        True,
+        description="linear: after validation, learn the validation photos too; thresholds are chosen by the model "
+        "that has not seen them",
+    )
     epochs: int = Field(40, ge=1, description="passes over the training images")
     min_steps: int = Field(150, ge=0, description="few images: more epochs, until so many optimisation steps are made")
     cpu_max_steps: int = Field(
