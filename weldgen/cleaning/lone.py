@@ -42,8 +42,8 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
         probability: (H, W) float32, of ink.
         lab: (H, W, 3) float32, the photo's colours.
         known: (H, W) bool, writing in regions.
-        likely: Strokes reach as far as this probability
-        sure: where it rises to this one.
+        likely: Strokes reach as far as the probability, 0 to 1, is above this.
+        sure: Somewhere in a stroke it is above this.
     """
     found = hysteresis(probability, likely, sure) & ~known
     result = np.zeros(found.shape, bool)
