@@ -7,6 +7,7 @@ import os
 # Two cores shared by torch, OpenCV and OpenVINO: small tests are faster, and deterministic, on one thread each.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,8 +18,14 @@ from PIL import Image
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The test that runs every documented command takes minutes, so it is the first of a worker, not the last."""
-    items.sort(key=lambda item: item.name != "test_every_documented_command_works")
+    """The tests that run every documented command take longest, so they come first: nobody waits for them at the end."""
+    items.sort(key=lambda item: item.path.name != "test_docs.py")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_tracing() -> None:
+    """torch.export traces itself for log handlers such as pytest's, which doubles its time."""
+    logging.getLogger("torch.__trace").propagate = False
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,9 +64,3 @@ def make_photos() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., TrainConfig]:
     return build_config
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _no_tracing() -> None:
-    """torch.export traces itself for log handlers such as pytest's, which doubles its time."""
-    logging.getLogger("torch.__trace").propagate = False

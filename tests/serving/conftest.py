@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +29,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for index in range(14):
             pixels = random.normal(level, 25, (56, 80, 3)).clip(0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(root / "photos" / label / f"{index}.png")
-    logging.getLogger("torch.__trace").propagate = False  # pytest's handler would double the time of the export
     train(root / "photos", root / "model", TrainConfig.model_validate(_TINY))
     export(root / "model", root / "classifier.onnx", ExportConfig())
     return root / "classifier.onnx"
