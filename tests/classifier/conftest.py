@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from weldgen.classifier.export import check_parity, expected_probabilities
+from weldgen.classifier.graph import Deployed, to_onnx
+from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.train import TrainConfig, train
 
 
@@ -39,6 +43,45 @@ def write_photos(root: Path, counts: dict[str, int], first: int = 0) -> Path:
             pixels = photo(1000 * number + index, label.startswith("good"))
             Image.fromarray(pixels).save(root / label / f"{index}.png")
     return root
+
+
+class Nearest(torch.nn.Module):
+    """Stands for the letterbox, which takes the exporter most of its time and is tested with the export."""
+
+    def __init__(self, frame: tuple[int, int]) -> None:
+        super().__init__()
+        self.frame = frame
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        pairs = zip(self.frame, images.shape[1:3], strict=True)
+        rows, columns = (torch.arange(side) * length // side for side, length in pairs)
+        return images[:, rows][:, :, columns].permute(0, 3, 1, 2).float()
+
+
+def nearest(network: WeldNetwork, frame: tuple[int, int], *, half: bool = False) -> Deployed:
+    """What ships, but for its letterbox."""
+    deployed = Deployed(network, frame, 1.0, half=half)
+    deployed.letterbox = Nearest(frame)
+    return deployed
+
+
+def differences(network: WeldNetwork, frame: tuple[int, int], precision: str = "fp32") -> dict[str, float]:
+    """How far the exported network is from the trained one, by runtime; see `check_parity`."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((56, 80, 3), (200, 130, 3))]
+    expected = expected_probabilities(nearest(network, frame), images)
+    deployed = nearest(network, frame, half=precision == "fp16")
+    return check_parity(to_onnx(deployed, {}), images, expected, precision)
+
+
+@pytest.fixture(scope="session")
+def without_letterbox() -> Callable[..., Deployed]:
+    return nearest
+
+
+@pytest.fixture(scope="session")
+def exported_differences() -> Callable[..., dict[str, float]]:
+    return differences
 
 
 @pytest.fixture

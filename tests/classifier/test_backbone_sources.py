@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -13,9 +12,7 @@ from safetensors.torch import save_file
 
 from weldgen.classifier import backbones, luna, timm_backbones, torchvision_backbones
 from weldgen.classifier.backbone import Backbone, licence_notes
-from weldgen.classifier.export import check_parity, expected_probabilities
 from weldgen.classifier.freezing import freeze_backbone
-from weldgen.classifier.graph import Deployed, to_onnx
 from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.network import WeldNetwork, freeze
 from weldgen.classifier.settings import ModelSettings
@@ -175,15 +172,7 @@ class Beside(torch.nn.Module):
         return torch.cat([model(images) for model in self.models], dim=1)
 
 
-class Nearest(torch.nn.Module):
-    """Stands for the letterbox, which takes the exporter most of its time and is tested with the export."""
-
-    def forward(self, images):
-        rows, columns = (torch.arange(64) * side // 64 for side in images.shape[1:3])
-        return images[:, rows][:, :, columns].permute(0, 3, 1, 2).float()
-
-
-def test_the_exported_file_says_the_same(monkeypatch):
+def test_the_exported_file_says_the_same(monkeypatch, exported_differences):
     """All kinds in one file, each with few layers: the exporter takes seconds for every one."""
     torch.manual_seed(0)
     monkeypatch.setattr(luna, "_DEPTHS", (1, 1, 0, 0))
@@ -192,14 +181,11 @@ def test_the_exported_file_says_the_same(monkeypatch):
     clip = timm.create_model(TOWER, num_classes=0, img_size=(64, 64), depth=1)
     features = own.num_features + 256 + clip.num_features
     made = Backbone(Beside(own, theirs, clip), "three", features, clip.pretrained_cfg["mean"], (0.3, 0.3, 0.3))
-    deployed = Deployed(network_of(made), (64, 64), 1.0, half=False)
-    deployed.letterbox = Nearest()
-    rng = np.random.default_rng(0)
-    images = [rng.integers(0, 256, shape, dtype=np.uint8) for shape in ((56, 80, 3), (200, 130, 3))]
-    differences = check_parity(to_onnx(deployed, {}), images, expected_probabilities(deployed, images), "fp32")
+    network = network_of(made)
+    differences = exported_differences(network, (64, 64))
     assert differences["onnxruntime"] < 1e-3
     # The normalisation of the pre-trained network is inside, not one that all share.
-    assert torch.allclose(deployed.network.mean.flatten(), torch.tensor(CLIP_MEAN) * 255)
+    assert torch.allclose(network.mean.flatten(), torch.tensor(CLIP_MEAN) * 255)
 
 
 def with_weights(backbone: Backbone) -> Backbone:

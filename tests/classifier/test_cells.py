@@ -15,7 +15,6 @@ from weldgen.classifier.activation import cell_evidence
 from weldgen.classifier.backbones import create_backbone
 from weldgen.classifier.cell_fit import defect_cover
 from weldgen.classifier.cells import CellFeatures, with_cells
-from weldgen.classifier.export import ExportConfig, export
 from weldgen.classifier.loader import Images
 from weldgen.classifier.model_file import load_model
 from weldgen.classifier.preprocess import letterbox
@@ -132,11 +131,9 @@ def test_it_looks_at_the_hole(model):
     assert near[min(y, SHAPE[0] - 1), min(x, SHAPE[1] - 1)]
 
 
-def test_the_exported_file_has_it(model, tmp_path):
-    out = tmp_path / "export" / "classifier.onnx"
-    export(model, out, ExportConfig(precision="fp16"))
-    parity = json.loads((out.parent / "stage.json").read_text())["details"]["parity"]
-    assert max(parity["max_difference"].values()) < 0.02
+def test_the_exported_file_has_it(model, exported_differences):
+    network, card = load_model(model)
+    assert max(exported_differences(network, card.frame, "fp16").values()) < 0.02
 
 
 def test_cover_is_where_the_letterboxed_image_has_it(tmp_path):

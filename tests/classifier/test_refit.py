@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,13 +13,17 @@ import torch
 from weldgen.classifier.ensemble import ensemble
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
 from weldgen.classifier.exported import metadata_of
+from weldgen.classifier.graph import to_onnx
 from weldgen.classifier.model_file import JUDGE_NAME, load_card, load_model
 from weldgen.classifier.operating import OperatingSettings
 from weldgen.classifier.operating_point import load_point
 from weldgen.classifier.scoring import open_scorer
 from weldgen.classifier.train import train
 from weldgen.config import StageConfig
+from weldgen.data.dataset import METADATA_NAME, Dataset
 from weldgen.data.images import read_rgb
+from weldgen.data.mix import MixConfig, mix
+from weldgen.errors import DataError
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +53,7 @@ def test_questions_about_validation_photos_go_to_the_model_that_has_not_seen_the
     model, photos = refitted
     evaluate(model, photos, tmp_path / "val", EvaluateConfig(device="cpu", split="val"))
     metrics = json.loads((tmp_path / "val" / "metrics.json").read_text())
+    assert sum("as it was before it learned them" in remark for remark in metrics["remarks"]) == 1
     assert metrics["accuracy"]["value"] == pytest.approx(load_card(model).validation["val_accuracy"])
     lines = [json.loads(line) for line in (tmp_path / "val" / "predictions.jsonl").read_text().splitlines()]
     judge, final = (open_scorer(model, "cpu", 1, judge=flag) for flag in (True, False))
@@ -74,6 +80,37 @@ def test_an_exported_file_has_no_validation_photos(refitted):
     seen = json.loads(metadata_of(card, 0.0, "fp32", None)["seen"])
     assert set(seen["train"]) == {*card.seen["train"], *card.seen["val"]} and not seen["val"]
     assert json.loads(metadata_of(replace(card, learned_validation=False), 0.0, "fp32", None)["seen"])["val"]
+
+
+def test_an_exported_file_is_not_measured_on_validation_photos_that_it_learned(refitted, tmp_path, without_letterbox):
+    model, photos = refitted
+    seen = {s: name for name, ids in load_card(model).seen.items() for s in ids}
+    lines = [s.record() | {"split": seen.get(s.id, "test")} for s in Dataset.open(photos).samples]
+    divided = shutil.copytree(photos, tmp_path / "divided")
+    (divided / METADATA_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    network, card = load_model(model)
+    data = to_onnx(without_letterbox(network, card.frame), metadata_of(card, 0.0, "fp32", None))
+    (tmp_path / "classifier.onnx").write_bytes(data)
+    with pytest.raises(DataError, match="in split 'val', but the model learned it") as caught:
+        evaluate(tmp_path / "classifier.onnx", divided, tmp_path / "out", EvaluateConfig(device="cpu", split="val"))
+    assert "evaluate the model's folder" in caught.value.hint and not (tmp_path / "out").exists()
+    evaluate(model, divided, tmp_path / "out", EvaluateConfig(device="cpu", split="val"))
+
+
+def test_synthetic_images_are_neither_learned_nor_counted_as_validation_photos(tmp_path, make_photos, tiny_config):
+    made = make_photos(tmp_path / "made", {"bad": 12, "good": 12}, first=100)
+    lines = [json.dumps(replace(s, split="train", origin="synthetic").record()) for s in Dataset.open(made).samples]
+    (made / METADATA_NAME).write_text("\n".join(lines) + "\n")
+    config = tiny_config(training={"method": "linear"})
+    for count, refits in ((16, True), (1, False)):
+        folder = tmp_path / str(count)
+        mix(make_photos(folder / "real", {"bad": count, "good": count}), made, folder / "mixed", MixConfig())
+        note = " ".join(train(folder / "mixed", folder / "model", config).notes)
+        validation = [s.origin for s in Dataset.open(folder / "mixed").samples if s.split == "val"]
+        assert set(validation) == {"real" if refits else "synthetic"}
+        assert (f"fitted again with the {len(validation)} validation photos" in note) == refits
+        assert ("fitted again" in note) == load_card(folder / "model").learned_validation == refits
+        assert (folder / "model" / JUDGE_NAME).exists() == refits
 
 
 def test_members_of_an_ensemble_keep_what_they_were_before(refitted, tiny_config, tmp_path):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from weldgen.classifier.scoring import Scorer
 
 _FILES = (METRICS, PREDICTIONS, EVIDENCE, CONFUSION, CONFUSION_NORMALISED)
+_AS_BEFORE = "the validation photos were shown to the classifier as it was before it learned them (judge.safetensors)"
 
 
 class EvaluateConfig(StageConfig):
@@ -105,9 +106,10 @@ def evaluate(
     _check_settings(config, scorer)
     opened = Dataset.open(dataset)
     samples = choose_samples(opened, scorer, config.split)
-    point, said = scorer.operating, list[str]()
+    point, said = scorer.operating, [_AS_BEFORE] if scorer.judge else []
     if config.operating.wanted:
-        point, said = _choose_point(model, opened, scorer, config, jobs)
+        point, chosen = _choose_point(model, opened, scorer, config, jobs)
+        said += chosen
         prints["model"] = fingerprint(model)  # with the point in it: the next run finds it there
     views = config.tta if config.tta > 1 or config.operating.wanted or point is None else point.tta
     predictions, failures = predict_samples(opened, samples, scorer, jobs, views)

@@ -92,6 +92,11 @@ def choose_samples(dataset: Dataset, scorer: Scorer, split: str) -> list[Sample]
                 f"{dataset.path(sample)} is in split 'test', but the model saw it in '{saw}'",
                 "train again on this dataset, or evaluate on photos that the model has not seen",
             )
+        if split == "val" and saw == "train":  # an exported file has no head from before it learned them
+            raise DataError(
+                f"{dataset.path(sample)} is in split 'val', but the model learned it, so it would flatter",
+                "evaluate the model's folder, which keeps what it was before it learned them, or choose --split test",
+            )
     return samples
 
 

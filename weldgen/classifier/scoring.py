@@ -29,12 +29,14 @@ class Scorer:
         seen: Ids of the real photos of training and validation, by split.
         probabilities: One (H, W, 3) uint8 RGB photo -> (K,) float32.
         operating: How it decides; None where the most probable class wins and nothing abstains.
+        judge: Whether it answers as it was before it learned the validation photos.
     """
 
     classes: tuple[str, ...]
     seen: Mapping[str, Sequence[str]]
     probabilities: Callable[[RGB], Probabilities]
     operating: OperatingPoint | None = None
+    judge: bool = False
 
 
 def open_scorer(model: Path, device: str, jobs: int, *, judge: bool = False) -> Scorer:
@@ -84,4 +86,5 @@ def _trained(model: Path, device: str, *, judge: bool) -> Scorer:
         found: Probabilities = torch.stack(rows).mean(dim=0).cpu().numpy()
         return found
 
-    return Scorer(card.classes, card.seen, probabilities, load_point(model if model.is_dir() else model.parent))
+    point = load_point(model if model.is_dir() else model.parent)
+    return Scorer(card.classes, card.seen, probabilities, point, judge=judge and card.learned_validation)
