@@ -18,7 +18,7 @@ from PIL import Image
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that run every documented command take longest, so they come first: nobody waits for them at the end."""
+    """The tests that run every documented command take longest, so they come first, not last."""
     items.sort(key=lambda item: item.path.name != "test_docs.py")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -13,20 +12,9 @@ import pytest
 from PIL import Image
 
 from weldgen import WeldClassifierInference
-from weldgen.classifier.export import ExportConfig, export
-from weldgen.classifier.train import TrainConfig, train
 from weldgen.data.images import read_rgb
 from weldgen.errors import BackendError, ConfigError, DataError
 from weldgen.serving.predict import predict_paths
-
-TINY = TrainConfig.model_validate(
-    {
-        "device": "cpu",
-        "data": {"image_size": 64},
-        "model": {"backbone": "test_efficientnet", "weights": "none", "embedding_size": 16, "freeze_stages": 0},
-        "training": {"epochs": 14, "min_steps": 0, "batch_size": 8, "lr": 5e-3, "precision": "fp32"},
-    }
-)
 
 
 def write_photos(root: Path, first: int, counts: dict[str, int]) -> Path:
@@ -40,13 +28,9 @@ def write_photos(root: Path, first: int, counts: dict[str, int]) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("predict")
-    logging.getLogger("torch.__trace").propagate = False  # pytest's handler would double the time of the export
-    train(write_photos(root / "photos", 0, {"bad": 14, "good": 14}), root / "model", TINY)
-    export(root / "model", root / "classifier.onnx", ExportConfig())
-    return root / "classifier.onnx"
+@pytest.fixture
+def model(tiny_model) -> Path:
+    return tiny_model
 
 
 @pytest.fixture
