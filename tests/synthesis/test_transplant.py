@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -181,13 +182,19 @@ def cv2_pieces(mask) -> int:
     return cv2.connectedComponents(mask)[0] - 1
 
 
+@cache
+def shot_and_sound(seed: int):
+    """The measures of a weld, and it without a defect; the same for every kind of defect."""
+    shot = measure(straight_weld(seed), 288)
+    return shot, transplant(shot, seed, [], SIZE)
+
+
 @pytest.mark.parametrize("kind", list(DEFECTS))
 def test_a_defect_changes_the_photo_at_its_mask_and_leaves_the_rest(kind):
     inside, outside = [], []
     for seed in range(4):
-        photo = straight_weld(seed)
-        flawed = transplant(measure(photo, 288), seed, [(kind, 0.8)], SIZE)
-        sound = transplant(measure(photo, 288), seed, [], SIZE)
+        shot, sound = shot_and_sound(seed)
+        flawed = transplant(shot, seed, [(kind, 0.8)], SIZE)
         mask = flawed.defect_masks[kind] > 0
         assert flawed.image.shape == (SIZE[1], SIZE[0], 3) and mask.any()
         change = np.abs(flawed.image.astype(int) - sound.image).mean(axis=2)
