@@ -83,6 +83,15 @@ WEIGHTS: dict[str, Weight] = {
             sha256="5ec72a3e1689cbbc9f22ae3cb8bb57526d5b338ee306f32f52f01911afda6985",
         ),
         Weight(
+            id="tones",
+            file="inpaint/tones.onnx",
+            package=OWN,
+            licence="MIT",
+            used_by="clean: our network that puts tones right in filled holes",
+            size_mb=2,
+            sha256="e131cf7f8650d3407f60cf84c88657dfa00b32f4965f43c5d4f2934ed037b050",
+        ),
+        Weight(
             id="tiny",
             file="tiny/model/unet/diffusion_pytorch_model.safetensors",
             package=OWN,

@@ -1,34 +1,44 @@
-"""Training examples for the inpainter: photos of metal with holes, and the same photos without.
+"""Training examples for the tones network: metal with filled holes, and what the tones of the fillings are off by.
 
-What lies in a hole differs: ink that was drawn there, some of it half transparent; nothing; or a coarse filling, as a
-first pass over a large hole leaves it. So the network restores what can still be seen, and makes up the rest.
+Holes are made and filled as `weldgen clean` does it, at the photo's own size; an example is such a crop, reduced. They
+are drawn beforehand into one file, since a processor draws them more slowly than it learns from them.
+
+    python -m assets.inpaint.examples WELDS EXAMPLES.npy --photos PHOTOS --count 8000
 """
 
 from __future__ import annotations
+
+import argparse
+from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from assets.training.pictures import CROP_PX, RGB, Floats, Pictures, Rng, photograph
+from assets.training.pictures import CROP_PX, Pictures, Rng, photograph
+from assets.training.tools import split_pictures
 from assets.training.writing import write
-from weldgen.synthesis.render.markings import apply_overlay
+from weldgen.cleaning.texture import fill
+from weldgen.cleaning.tones import HOLE, KNOWN, OUTSIDE, SIDE_PX, reduced
 
 Plane = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 
-KNOWN, COVERED, BLANK = range(3)
-# Shares of holes that show ink and that show a coarse filling; the others show nothing.
-_INK_SHARE, _COARSE_SHARE = 0.5, 0.15
-_BOX_SHARE = 0.2
-_MARGIN_PX = (1, 9)
-_LARGEST_HOLE = 0.45
-_COARSE = (2.0, 6.0)
-_GRAIN_IN_INK = (0.0, 0.45)
-_TINT = 0.02
+SEED = 31
+# Planes of an example: the crop with its hole filled, what its tones lack (128 is nothing), and what a pixel is.
+FILLED, LACK, KIND = slice(0, 3), slice(3, 6), 6
+PLANES, NOTHING = 7, 128
+# Finer than this, in reduced pixels, is grain.
+_TONE_SIGMA_PX = 1.0
+# Rust, paint and parts lie on the metal less often than the ink network must see them.
+_LITTERED = 0.2
+_BOX_SHARE = 0.12
+_MARGIN_PX = (1, 7)
+_LARGEST_HOLE = 0.3
 
 
 class Examples:
-    """An endless supply of crops with holes.
+    """An endless supply of them.
 
     Args:
         pictures: Metal without writing.
@@ -38,48 +48,75 @@ class Examples:
     def __init__(self, pictures: Pictures, seed: int) -> None:
         self._pictures, self._seed = pictures, seed
 
-    def example(self, index: int) -> tuple[RGB, Plane, RGB]:
-        """Crop with holes (256, 256, 3) uint8, hole (256, 256) uint8 of KNOWN, COVERED, BLANK, and the truth."""
+    def example(self, index: int) -> Plane:
+        """One example, (128, 128, 7) uint8; see `FILLED`, `LACK` and `KIND`."""
         rng = np.random.default_rng((self._seed, index))
-        picture = self._pictures.draw(rng)
-        camera = int(rng.integers(2**31))
-        truth = photograph(picture, np.random.default_rng(camera))
-        shows = rng.random()
-        if shows < _INK_SHARE:
-            inked, hole = _inked(picture, rng)
-            return photograph(inked, np.random.default_rng(camera)), hole * COVERED, truth
-        hole = _boxes(rng) if rng.random() < _BOX_SHARE else _inked(picture, rng)[1]
-        if shows < _INK_SHARE + _COARSE_SHARE:
-            return np.where(hole[:, :, None] > 0, _coarse(truth, rng), truth), hole * COVERED, truth
-        return np.where(hole[:, :, None] > 0, 0, truth).astype(np.uint8), hole * BLANK, truth
+        truth = photograph(self._pictures.draw(rng), rng)
+        hole = _boxes(rng) if rng.random() < _BOX_SHARE else _strokes(rng)
+        if not hole.any():
+            return self.example(index + (1 << 32))
+        return packed(fill(np.where(hole[:, :, None], 0, truth), hole), truth, hole)
 
 
-def _inked(picture: Floats, rng: Rng) -> tuple[Floats, Plane]:
-    """A picture with writing on it, and where a mask of it would be, (256, 256) uint8 0 or 1."""
+def packed(filled: Plane, truth: Plane, hole: Mask) -> Plane:
+    """A crop (H, W, 3) with its hole (H, W) filled, and without a hole, as an example."""
+    (seen, small), (true, _) = reduced(filled, hole), reduced(truth, hole)
+    height, width = small.shape
+    weight = cv2.GaussianBlur(small, (0, 0), _TONE_SIGMA_PX)[:, :, None]
+    # pixels at the rim are made in part
+    lack = cv2.GaussianBlur(true - seen, (0, 0), _TONE_SIGMA_PX) / np.maximum(weight, 1e-3)
+    example = np.zeros((SIDE_PX, SIDE_PX, PLANES), np.uint8)
+    example[:, :, KIND] = OUTSIDE
+    part = example[:height, :width]
+    part[:, :, FILLED] = np.rint(seen)
+    part[:, :, LACK] = np.clip(np.rint(lack) + NOTHING, 0, 255)
+    part[:, :, KIND] = np.where(small > 0, HOLE, KNOWN)
+    return example
+
+
+def _strokes(rng: Rng) -> Mask:
+    """Where a mask of writing would be, (256, 256) bool."""
     margin = int(rng.integers(*_MARGIN_PX))
-    grain = float(rng.uniform(*_GRAIN_IN_INK))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
-    hole = np.zeros(picture.shape[:2], np.uint8)
+    hole = np.zeros((CROP_PX, CROP_PX), np.uint8)
     for written in write(rng, stamps=False):
         wider = hole | cv2.dilate((written.overlay.alpha > 0).astype(np.uint8), kernel)
         if wider.mean() <= _LARGEST_HOLE:
-            picture, hole = apply_overlay(picture, written.overlay, grain), wider
-    return picture, hole
+            hole = wider
+    return hole > 0
 
 
-def _boxes(rng: Rng) -> Plane:
-    """One to three boxes, as masks by hand are."""
+def _boxes(rng: Rng) -> Mask:
+    """One to three boxes, as masks by hand are, (256, 256) bool."""
     hole = np.zeros((CROP_PX, CROP_PX), np.uint8)
     for _ in range(int(rng.integers(1, 4))):
         left, top = rng.integers(-20, CROP_PX, 2)
-        width, height = np.exp(rng.uniform(np.log(12), np.log(120), 2)).astype(int)
+        width, height = np.exp(rng.uniform(np.log(12), np.log(100), 2)).astype(int)
         hole[max(0, top) : max(0, top + height), max(0, left) : max(0, left + width)] = 1
-    return hole
+    return hole > 0
 
 
-def _coarse(truth: RGB, rng: Rng) -> RGB:
-    """The truth without its fine detail, and a little off in tone."""
-    side = round(CROP_PX / float(rng.uniform(*_COARSE)))
-    small = cv2.resize(truth, (side, side), interpolation=cv2.INTER_AREA)
-    large = cv2.resize(small, (CROP_PX, CROP_PX), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    return np.clip(large * (1 + rng.normal(0, _TINT, 3)), 0, 255).astype(np.uint8)
+def draw(examples: Examples, count: int, path: Path) -> None:
+    """Draw so many examples into a file, (count, 128, 128, 7) uint8."""
+    kept = np.lib.format.open_memmap(path, "w+", np.uint8, (count, SIDE_PX, SIDE_PX, PLANES))
+    for index in range(count):
+        kept[index] = examples.example(index)
+    kept.flush()
+
+
+def main() -> None:
+    """Draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("backgrounds", type=Path, help="folder that assets.training.pictures filled")
+    parser.add_argument("out", type=Path, help="file to write, .npy")
+    parser.add_argument("--photos", type=Path, nargs="*", default=[], help="folders of photos without writing")
+    parser.add_argument("--photo-share", type=float, default=0.25)
+    parser.add_argument("--count", type=int, default=8000)
+    parser.add_argument("--held-out", action="store_true", help="of welds that are in no training example")
+    asked = parser.parse_args()
+    pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share, _LITTERED)
+    draw(Examples(kept, SEED + 1) if asked.held_out else Examples(pictures, SEED), asked.count, asked.out)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,8 +1,9 @@
-"""The inpainter: an encoder, residual blocks of fast Fourier convolutions, a decoder that sees the encoder's features.
+"""The network that puts tones right in filled holes: a U-Net with fast Fourier convolutions at its coarsest.
 
 After LaMa (Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions", WACV 2022) and Chi et
-al., "Fast Fourier Convolution", NeurIPS 2020. Small, for CPUs: it works on squares of 256 pixels, so the Fourier
-transform is a product with constant matrices, which every runtime has.
+al., "Fast Fourier Convolution", NeurIPS 2020. Small, for CPUs: it works on squares of 128 pixels, so the Fourier
+transform is a product with constant matrices, which every runtime has. It is shown the photo with its holes filled and
+says what to add to which tones; an untrained network adds nothing.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from assets.training.pictures import CROP_PX
+from weldgen.cleaning.tones import SIDE_PX
 
-WIDTHS = (32, 72, 160)
-BLOCKS = 6
+WIDTHS = (24, 64, 128)
+BLOCKS = 4
 GLOBAL_SHARE = 0.75
-_TRUNK_PX = CROP_PX // 8
+_TRUNK_PX = SIDE_PX // 8
+_LEAST_CONTRAST = 3 / 255
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 
 def conv(inputs: int, outputs: int, side: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution, batch norm, ReLU."""
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False, padding_mode="zeros"),
+        nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False),
         nn.BatchNorm2d(outputs), nn.ReLU(inplace=True),
     )  # fmt: skip
 
@@ -124,13 +126,13 @@ class Block(nn.Module):
         return pair[0] + near, pair[1] + far
 
 
-class Inpainter(nn.Module):
-    """(N, 3, 256, 256) in 0..1 with holes to the whole picture.
+class Tones(nn.Module):
+    """What to add to filled holes, (N, 3, 128, 128), of pictures in 0..1.
 
     Forward:
-        image: Holes show ink, a coarse filling, or nothing.
-        covered: (N, 1, 256, 256), 1 where a hole shows something.
-        blank: The same, 1 where it shows nothing.
+        filled: (N, 3, 128, 128) in 0..1, metal, its holes filled.
+        hole: (N, 1, 128, 128), 1 where something was filled.
+        outside: The same, 1 where there is no picture; `filled` may hold anything there.
     """
 
     def __init__(self) -> None:
@@ -141,16 +143,21 @@ class Inpainter(nn.Module):
         self.down_coarse = conv(middle, coarse, 3, 2)
         self.near = coarse - int(coarse * GLOBAL_SHARE)
         self.blocks = nn.ModuleList([Block(coarse) for _ in range(BLOCKS)])
-        self.up_middle = conv(coarse + middle, middle)
-        self.up_fine = conv(middle + fine, fine)
+        self.up_middle = nn.Sequential(conv(coarse + middle, middle, 1), conv(middle, middle))
+        self.up_fine = nn.Sequential(conv(middle + fine, fine, 1), conv(fine, fine))
         self.last = nn.Conv2d(fine, 3 * 4, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
 
-    def forward(self, image: torch.Tensor, covered: torch.Tensor, blank: torch.Tensor) -> torch.Tensor:
-        known = 1 - covered - blank
-        share = known.sum(dim=(2, 3), keepdim=True).clamp(min=1)
-        mean = (image * known).sum(dim=(2, 3), keepdim=True) / share
-        seen = (image - mean) * (1 - blank)
-        fine = self.first(F.pixel_unshuffle(torch.cat([seen, covered, blank], dim=1), 2))
+    def forward(self, filled: torch.Tensor, hole: torch.Tensor, outside: torch.Tensor) -> torch.Tensor:
+        inside = 1 - outside
+        mean = (filled * inside).sum(dim=(2, 3), keepdim=True) / inside.sum(dim=(2, 3), keepdim=True).clamp(min=1)
+        seen = (filled - mean) * inside
+        # faint metal is as good a picture as one of strong contrast
+        power = (seen**2).sum(dim=(1, 2, 3), keepdim=True) / (3 * inside.sum(dim=(1, 2, 3), keepdim=True)).clamp(min=1)
+        contrast = power.sqrt().clamp(min=_LEAST_CONTRAST)
+        seen = seen / contrast
+        fine = self.first(F.pixel_unshuffle(torch.cat([seen, hole, outside], dim=1), 2))
         middle = self.down_middle(fine)
         coarse = self.down_coarse(middle)
         pair = coarse[:, : self.near], coarse[:, self.near :]
@@ -158,33 +165,8 @@ class Inpainter(nn.Module):
             pair = block(pair)
         x = self.up_middle(torch.cat([_larger(torch.cat(pair, dim=1)), middle], dim=1))
         x = self.up_fine(torch.cat([_larger(x), fine], dim=1))
-        change = F.pixel_shuffle(self.last(x), 2).to(seen.dtype)
-        return image * known + (mean + seen + change) * (1 - known)
+        return F.pixel_shuffle(self.last(x), 2).to(filled.dtype) * contrast * hole
 
 
 def _larger(x: torch.Tensor) -> torch.Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
-
-
-class Critic(nn.Module):
-    """Real metal or made, a value for every eighth pixel (PatchGAN, Isola et al. 2017; spectral norm)."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (64, 128, 256)
-        self.stages = nn.ModuleList()
-        before = 4
-        for width in widths:
-            layer = nn.utils.parametrizations.spectral_norm(nn.Conv2d(before, width, 4, 2, 1))
-            self.stages.append(nn.Sequential(layer, nn.LeakyReLU(0.2, inplace=True)))
-            before = width
-        deeper = nn.utils.parametrizations.spectral_norm(nn.Conv2d(before, 256, 3, 1, 1))
-        self.stages.append(nn.Sequential(deeper, nn.LeakyReLU(0.2, inplace=True)))
-        self.last = nn.Conv2d(256, 1, 3, padding=1)
-
-    def forward(self, image: torch.Tensor, hole: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        x, features = torch.cat([image * 2 - 1, hole], dim=1), []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return self.last(x), features

@@ -180,7 +180,7 @@ def test_both_detectors_together_clean_a_photo_whole(tmp_path, make_plate, write
         root.parent, out, CleanConfig.model_validate({"detect": {"canvas_size_px": 512, "rapidocr_canvas_px": 512}})
     )
     assert summary.details["detectors"] == ["rapidocr", "easyocr"]
-    assert {weight["id"] for weight in summary.weights} == {"craft", "ppocr", "ink"}
+    assert {weight["id"] for weight in summary.weights} == {"craft", "ppocr", "ink", "tones"}
     after = read_rgb(out / "good/a.png")
     assert (after[strokes].max(axis=1) < 60).mean() < 0.01
     line = records(out)["good/a.png"]

@@ -76,7 +76,7 @@ class Cleaner:
             given: (H, W) bool, what a person wants to be replaced: exactly that is, and nothing is searched for.
         """
         if given is not None:
-            result = self._fill(image, given)
+            result = self._fill(image, given, self.inpaint.feather_px)
             return Cleaned(result, given, [], len(self._find(result, self.detectors).regions))
         found, seen, all_looked = self._first_look(image)
         never = boxes_mask(self.mask.exclude, image.shape)
@@ -86,7 +86,8 @@ class Cleaner:
             return Cleaned(image, wide, regions, 0)
         for attempt in range(self.verify_rounds + 1):
             holes = tighten(image, wide, ink) if self.inpaint.keep_margin else wide
-            result = self._fill(image, holes)
+            # a tight hole is ink up to its edge: blended, that would come back as an outline
+            result = self._fill(image, holes, 0 if self.inpaint.keep_margin else self.inpaint.feather_px)
             left = self._find(result, self.detectors[-1:], [region for region in seen if not _inside(region, wide)])
             # what all have looked at is as it was; on a label, nothing but print is writing
             done = ~dilate(wide, self._around(image)) if all_looked or attempt else np.zeros_like(wide)
@@ -130,15 +131,9 @@ class Cleaner:
     def _around(self, image: RGB) -> int:
         return scaled_px(self.inpaint.context_px / 2, image.shape)
 
-    def _fill(self, image: RGB, holes: Mask) -> RGB:
-        context, feather = self.inpaint.context_px, self.inpaint.feather_px
-        return fill_holes(
-            image,
-            holes,
-            self.inpainter.inpaint,
-            max(16, scaled_px(context, image.shape)),
-            scaled_px(feather, image.shape),
-        )
+    def _fill(self, image: RGB, holes: Mask, feather_px: int) -> RGB:
+        context_px = max(16, scaled_px(self.inpaint.context_px, image.shape))
+        return fill_holes(image, holes, self.inpainter.inpaint, context_px, scaled_px(feather_px, image.shape))
 
 
 def _without(found: TextMask, place: Mask) -> TextMask:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from weldgen import weights
 from weldgen.cleaning import texture
 from weldgen.cleaning.settings import INPAINTER_WEIGHTS, LAMA, MIGAN, OPENCV, SIMPLE_LAMA, TEXTURE, InpaintConfig
+from weldgen.cleaning.tones import ToneNetwork
 from weldgen.errors import BackendError
 from weldgen.inference import Network
 from weldgen.runtime import cpu_count
@@ -131,19 +132,27 @@ class MiganInpainter:
 
 
 class TextureInpainter:
-    """Our own: grain simulated on plain metal, copied beside edges; needs no weights, keeps grain and brushing."""
+    """Our own: grain simulated on plain metal, copied beside edges; a small network then puts its tones right.
+
+    Raises:
+        BackendError: The network, which comes with weldgen, is missing or damaged.
+    """
 
     name = TEXTURE
 
     def __init__(self, config: InpaintConfig, device: str = "cpu") -> None:
         del config, device  # it has no settings and runs on the CPU
+        self._tones = ToneNetwork()
 
     def inpaint(self, images: Sequence[RGB], masks: Sequence[Mask]) -> list[RGB]:
         """Fill the holes of each image; see `Inpainter`."""
         largest = max((mask.size for mask in masks), default=0)
         at_once = 1 if largest > _MOST_PIXELS_AT_ONCE else cpu_count()
         with ThreadPoolExecutor(at_once) as pool:  # OpenCV leaves Python's lock while it works
-            return list(pool.map(texture.fill, images, masks))
+            return list(pool.map(self._fill, images, masks))
+
+    def _fill(self, image: RGB, mask: Mask) -> RGB:
+        return self._tones.correct(texture.fill(image, mask), mask)
 
 
 class OpenCvInpainter:

@@ -2,7 +2,8 @@
 
 A hole reaches far around the strokes, so that neither an edge that was missed nor a shadow of the ink is left. But most
 of that margin is bare metal, and nothing looks more like it than itself. It stays wherever the photo has the tone that
-the metal around the hole leads to expect; where it has another, something lies on it.
+the metal around the hole leads to expect; where it has another, something lies on it. What is left of the margin ends
+where the ink does, see `rim`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from weldgen.cleaning.crops import find_crops
 from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.rim import trim
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX
 from weldgen.cleaning.shapes import reduced_size, shrunk, spread
 
@@ -60,7 +62,8 @@ def _tight(image: RGB, holes: Mask, ink: Mask, scale: float) -> Mask:
         return holes
     tone_px = max(_LEAST_TONE_PX, _TONE_PX * scale)
     covered = bare & _covered(image, holes, ink, bare, tone_px)
-    return np.asarray(holes & (close | dilate(covered, max(1, close_px // 2))))
+    tight = np.asarray(holes & (close | dilate(covered, max(1, close_px // 2))))
+    return trim(image, tight, ink, scale)
 
 
 def _covered(image: RGB, holes: Mask, ink: Mask, bare: Mask, tone_px: float) -> Mask:

@@ -15,10 +15,10 @@ AUTO = "auto"
 # Names of the backends; everything else refers to these.
 EASYOCR, RAPIDOCR = "easyocr", "rapidocr"
 LAMA, MIGAN, TEXTURE, OPENCV, SIMPLE_LAMA = "lama", "migan", "texture", "opencv", "simple-lama"
-INK_WEIGHT, READER_WEIGHT = "ink", "english_g2"
+INK_WEIGHT, READER_WEIGHT, TONES_WEIGHT = "ink", "english_g2", "tones"
 # Backend -> the weights it needs; detectors by speed.
 DETECTOR_WEIGHTS = {RAPIDOCR: "ppocr", EASYOCR: "craft"}
-INPAINTER_WEIGHTS = {LAMA: "lama", MIGAN: "migan", TEXTURE: "", OPENCV: "", SIMPLE_LAMA: "lama"}
+INPAINTER_WEIGHTS = {LAMA: "lama", MIGAN: "migan", TEXTURE: TONES_WEIGHT, OPENCV: "", SIMPLE_LAMA: "lama"}
 
 
 class DetectConfig(Config):
@@ -85,7 +85,12 @@ class InpaintConfig(Config):
     batch_size: int = Field(4, ge=1, description="crops that LaMa fills at once")
     context_px: int = Field(128, ge=16, description="metal around a hole that the inpainter sees, on a 1500 px photo")
     keep_margin: bool = Field(True, description="leave the margin around the strokes as it is where no ink lies on it")
-    feather_px: int = Field(2, ge=0, le=30, description="width of the blended seam inside the hole, on a 1500 px photo")
+    feather_px: int = Field(
+        2,
+        ge=0,
+        le=30,
+        description="width of the seam inside the hole, on a 1500 px photo; with keep_margin, of given masks alone",
+    )
 
 
 class CleanConfig(StageConfig):

@@ -5,7 +5,7 @@ shading) is worked out first and smoothly, see `shapes`; the photo itself says h
 pieces; each takes its fine detail from the place of the same photo that looks most like the piece and its surroundings
 (compare image quilting, Efros and Freeman 2001), and its tones from the smooth filling, so that nothing is averaged and
 no patch is of another colour. Places are chosen on an image of at most 192 pixels and copied at full resolution. It is
-deterministic and needs no weights.
+deterministic and needs no weights; what its tones lack is put right afterwards, see `tones`.
 """
 
 from __future__ import annotations
