@@ -88,7 +88,7 @@ def auto_inpainter() -> str:
     name = inpainter_name(AUTO)
     if name == LAMA:
         return name
-    return f"{name} (embedded, needs no weights); {LAMA} may be better: weldgen models pull {LAMA}"
+    return f"{name} (embedded); {LAMA} may be better: weldgen models pull {LAMA}"
 
 
 def _check_folders(source: Path, out: Path) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.channels import dot, largest
 from weldgen.cleaning.crops import find_crops
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.rim import trim
@@ -73,13 +74,13 @@ def _covered(image: RGB, holes: Mask, ink: Mask, bare: Mask, tone_px: float) -> 
     pixels, expected = image.astype(np.float32), _expected(image, holes, size)
     beside = dilate(holes, round(4 * tone_px)) & ~holes
     plain, share = _means(pixels, beside, size)
-    usual = _largest(_smoothed(plain, share, sigma_px) - _smoothed(plain, share, 4 * sigma_px))[share > 0.5]
+    usual = largest(_smoothed(plain, share, sigma_px) - _smoothed(plain, share, 4 * sigma_px))[share > 0.5]
     allowed = np.clip(_DEVIATIONS * float(np.sqrt((usual**2).mean())) if usual.size else 0.0, _LEAST_OFF, _MOST_OFF)
     margin, share = _means(pixels, bare, size)
     tone = _smoothed(margin - expected, share, sigma_px)
     strokes, share = _means(pixels, ink, size)
     colour = spread(strokes - expected, share > 0.5)
-    off = np.maximum(_towards(tone, colour), _largest(tone) / _OTHERWISE)
+    off = np.maximum(_towards(tone, colour), largest(tone) / _OTHERWISE)
     return np.asarray(cv2.resize(off, holes.shape[::-1], interpolation=cv2.INTER_LINEAR) > allowed)
 
 
@@ -97,15 +98,10 @@ def _smoothed(values: Floats, share: Floats, sigma_px: float) -> Floats:
     return np.asarray(cv2.GaussianBlur(values * share[:, :, None], (0, 0), sigma_px) / np.maximum(weight, 1e-3))
 
 
-def _largest(tone: Floats) -> Floats:
-    """Largest difference over the channels, (h, w) float32."""
-    return np.asarray(np.abs(tone).max(axis=2), np.float32)
-
-
 def _towards(tone: Floats, colour: Floats) -> Floats:
     """How far a tone is off towards a colour, (h, w) float32, as its largest channel is."""
-    strength = np.maximum((colour**2).sum(axis=2), 1e-3)
-    return np.asarray((tone * colour).sum(axis=2) / strength * _largest(colour), np.float32)
+    strength = np.maximum(dot(colour, colour), 1e-3)
+    return np.asarray(dot(tone, colour) / strength * largest(colour), np.float32)
 
 
 def _expected(image: RGB, holes: Mask, size: tuple[int, int]) -> Floats:

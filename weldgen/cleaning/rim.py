@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.channels import dot, largest
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.shapes import spread
 
@@ -62,7 +63,7 @@ def trim(image: RGB, holes: Mask, ink: Mask, scale: float) -> Mask:
         return holes
     ink_here = _Ink.on(image, holes, ink, scale)
     deep = cv2.distanceTransform(ink.astype(np.uint8), cv2.DIST_L2, 5) > _DEPTH_PX
-    share = (ink_here.off * ink_here.filter).sum(axis=2)
+    share = dot(ink_here.off, ink_here.filter)
     core = holes & (deep | (share > np.clip(_CORE_DEVIATIONS * ink_here.deviation, _CORE_SHARE, _MOST_SHARE)))
     ring = np.ceil(cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5) - 0.5)
     rim = judged & ink_here.plain & ~core
@@ -74,9 +75,9 @@ def trim(image: RGB, holes: Mask, ink: Mask, scale: float) -> Mask:
         here = rim & (ring == index)
         # of all that is there: those that a pixel's own share leaves are the lighter half
         tone = _mean(ink_here.off, here, stretch_px)
-        towards = (tone * ink_here.filter).sum(axis=2) * ink_here.contrast
+        towards = dot(tone, ink_here.filter) * ink_here.contrast
         allowed = np.where(dilate(inked, 2), _FADING * most, most)
-        inked = here & ((towards > allowed) | (np.abs(tone).max(axis=2) > _OTHERWISE_OFF))
+        inked = here & ((towards > allowed) | (largest(tone) > _OTHERWISE_OFF))
         bare &= ~inked
     return np.asarray(holes & ~bare)
 
@@ -106,21 +107,40 @@ class _Ink:
         colour = _near(off, ink, 2 * sigma_px)
         grain = off[dilate(holes, round(4 * sigma_px)) & ~holes]
         usual = grain.T @ grain / max(len(grain), 1) + _LEAST_VARIANCE * np.eye(3, dtype=np.float32)
-        weighed = colour @ np.linalg.inv(usual)
-        strength = np.maximum((colour * weighed).sum(axis=2), 1e-6)
-        deviation, contrast = 1 / np.sqrt(strength), np.abs(colour).max(axis=2)
+        weighed = np.asarray(colour @ np.linalg.inv(usual), np.float32)
+        strength = np.maximum(dot(colour, weighed), np.float32(1e-6))
+        deviation, contrast = np.asarray(1 / np.sqrt(strength), np.float32), largest(colour)
         plain = (contrast >= _LEAST_CONTRAST) & (deviation <= 1 / _LEAST_DEVIATIONS)
-        return _Ink(off, weighed / strength[:, :, None], deviation, contrast, plain)
+        matched = np.asarray(weighed / strength[:, :, None], np.float32)
+        return _Ink(off, matched, deviation, contrast, plain)
 
 
 def _near(values: Floats, where: Mask, sigma_px: float) -> Floats:
     """Means of what counts, (H, W, 3) float32, from further away where nothing near does."""
-    weight = cv2.GaussianBlur(where.astype(np.float32), (0, 0), sigma_px)
-    return spread(_mean(values, where, sigma_px), weight > _ENOUGH)
+    total, weight = _sums(values, where, sigma_px)
+    means = np.asarray(total / np.maximum(weight, 1e-6), np.float32)
+    return _enlarged(spread(means, weight[:, :, 0] > _ENOUGH), where)
 
 
 def _mean(values: Floats, where: Mask, sigma_px: float) -> Floats:
-    """Means of what counts nearby, (H, W, 3) float32."""
+    """Means of what counts nearby, (H, W, 3) float32; 0 where nothing does."""
+    total, weight = _sums(values, where, sigma_px)
+    return _enlarged(np.asarray(total / np.maximum(weight, 1e-6), np.float32), where)
+
+
+def _sums(values: Floats, where: Mask, sigma_px: float) -> tuple[Floats, Floats]:
+    """Sums of what counts nearby, (h, w, 3), and its share, (h, w, 1), in pixels half as large as `sigma_px`."""
+    coarse = max(1, int(sigma_px / 2))
+    size = -(-where.shape[1] // coarse), -(-where.shape[0] // coarse)
     share = where.astype(np.float32)
-    weight = cv2.GaussianBlur(share, (0, 0), sigma_px)[:, :, None]
-    return np.asarray(cv2.GaussianBlur(values * share[:, :, None], (0, 0), sigma_px) / np.maximum(weight, 1e-6))
+    total, weight = (
+        cv2.GaussianBlur(cv2.resize(part, size, interpolation=cv2.INTER_AREA), (0, 0), sigma_px / coarse)
+        for part in (values * share[:, :, None], share)
+    )
+    return np.asarray(total, np.float32), np.asarray(weight, np.float32)[:, :, None]
+
+
+def _enlarged(values: Floats, like: Mask) -> Floats:
+    if values.shape[:2] == like.shape:
+        return values
+    return np.asarray(cv2.resize(values, like.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.channels import mean
 from weldgen.cleaning.conditional import simulate
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.pieces import RIM_PX, Piece, cut, rim_of
@@ -92,8 +93,8 @@ def _simulated(image: RGB, hole: Mask, smooth: Floats) -> tuple[Floats, Floats]:
 
     Where an edge runs through the hole the metal is not one and the same, and its grain no single field.
     """
-    grey = smooth.mean(axis=2)
-    made = simulate(image.mean(axis=2, dtype=np.float32), hole, grey, _CHANCE)
+    grey = mean(smooth)
+    made = simulate(mean(image.astype(np.float32)), hole, grey, _CHANCE)
     filled = smooth - grey[:, :, None]
     cv2.GaussianBlur(filled, (0, 0), _SHAPE_SIGMA_PX, dst=filled)
     filled += made.grey[:, :, None]
@@ -231,7 +232,7 @@ class _Filling:
 
 def _grain(image: Floats, hole: Mask) -> Floats:
     """How strong the grain around each pixel is, (H, W) float32, times a weight against grey levels; 0 in the hole."""
-    grey = image.mean(axis=2)
+    grey = mean(image)
     detail = np.where(hole, 0, grey - cv2.GaussianBlur(grey, (0, 0), _SHAPE_SIGMA_PX))
     # what is blurred from within the hole is no grain
     known = (~dilate(hole, round(2 * _SHAPE_SIGMA_PX))).astype(np.float32)
@@ -245,5 +246,5 @@ def _shapes(image: Floats, grain: Floats) -> Floats:
     """What places are compared by, (H, W, 4) float32: grey with its grain, grey without it, red against blue, grain."""
     smooth = cv2.GaussianBlur(image, (0, 0), _SHAPE_SIGMA_PX)
     # grey counts for three channels, as it would in RGB
-    grey = np.float32(3**0.5) * smooth.mean(axis=2)
-    return np.asarray(np.dstack([image.mean(axis=2), grey, smooth[:, :, 0] - smooth[:, :, 2], grain]), np.float32)
+    grey = np.float32(3**0.5) * mean(smooth)
+    return np.asarray(np.dstack([mean(image), grey, smooth[:, :, 0] - smooth[:, :, 2], grain]), np.float32)
