@@ -28,6 +28,9 @@ Floats = npt.NDArray[np.float32]
 _RINGS_PX, _LEAST_RINGS = 6.0, 3
 _METAL_PX, _LEAST_METAL_PX = 6.0, 2.0
 _STRETCH_PX, _LEAST_STRETCH_PX = 8.0, 5.0
+# The edges of a photo that is larger than this, against 1500 px, are blurred over so many pixels more each time that
+# size: single pixels cannot tell where ink ends there.
+_SHARP_SCALE, _BLUR_PX = 0.5, 2.0
 # So deep inside of a stroke nothing is judged.
 _DEPTH_PX = 2.5
 # A pixel is ink if its share of ink is more than so many deviations of the share, within these limits. Rings are
@@ -79,7 +82,7 @@ def trim(image: RGB, holes: Mask, ink: Mask, scale: float) -> Mask:
         allowed = np.where(dilate(inked, 2), _FADING * most, most)
         inked = here & ((towards > allowed) | (largest(tone) > _OTHERWISE_OFF))
         bare &= ~inked
-    return np.asarray(holes & ~bare)
+    return np.asarray(holes & dilate(holes & ~bare, int(_BLUR_PX * max(0.0, scale - _SHARP_SCALE))))
 
 
 @dataclass(frozen=True)
