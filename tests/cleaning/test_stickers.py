@@ -10,7 +10,9 @@ from weldgen.cleaning.colour import to_lab
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.ink import InkMap
 from weldgen.cleaning.mask import text_mask
-from weldgen.cleaning.settings import EASYOCR, MaskConfig
+from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.photos import load_cleaner
+from weldgen.cleaning.settings import EASYOCR, CleanConfig, MaskConfig
 from weldgen.cleaning.stickers import find_sticker
 from weldgen.cleaning.texture import fill
 
@@ -106,3 +108,14 @@ def test_paper_that_was_photographed_sharply_is_no_metal(labelled):
     sharp = np.clip(marked + grain, 0, 255).astype(np.uint8)
     found = find_sticker(to_lab(sharp), inside_of(box_of(strokes), label.shape))
     assert found is not None and found.print[strokes].mean() > 0.9
+
+
+def test_no_outline_of_the_print_is_left_on_the_label(labelled):
+    marked, label, strokes = labelled
+    soft = cv2.GaussianBlur(marked.astype(np.float32), (0, 0), 1.0)
+    sharpened = np.clip(soft + 0.6 * (soft - cv2.GaussianBlur(soft, (0, 0), 2.0)), 0, 255).astype(np.uint8)
+    config = {"detect": {"backend": "rapidocr", "rapidocr_canvas_px": 640}, "inpaint": {"backend": "texture"}}
+    cleaned = load_cleaner(CleanConfig.model_validate(config)).clean(sharpened)
+    assert cleaned.holes[strokes].all()
+    around = dilate(strokes, 12) & cv2.erode(label.astype(np.uint8), np.ones((25, 25))).astype(bool)
+    assert np.abs(cleaned.pixels[around].astype(int) - sharpened[label & ~dilate(strokes, 20)].mean(axis=0)).max() < 7

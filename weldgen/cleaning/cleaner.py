@@ -17,6 +17,7 @@ from weldgen.cleaning.inpainters import Inpainter
 from weldgen.cleaning.margin import tighten
 from weldgen.cleaning.mask import TextMask, text_mask
 from weldgen.cleaning.morphology import dilate
+from weldgen.cleaning.paper import fill_paper
 from weldgen.cleaning.scale import scaled_px
 from weldgen.cleaning.settings import InpaintConfig, MaskConfig
 
@@ -85,9 +86,12 @@ class Cleaner:
         if not wide.any():
             return Cleaned(image, wide, regions, 0)
         for attempt in range(self.verify_rounds + 1):
-            holes = tighten(image, wide, ink) if self.inpaint.keep_margin else wide
+            # paper has no grain that were worth keeping, and shows the faintest outline
+            holes = tighten(image, wide, ink) | wide & labels if self.inpaint.keep_margin else wide
+            paper = labels if self.mask.objects == "keep" else np.zeros_like(labels)
             # a tight hole is ink up to its edge: blended, that would come back as an outline
-            result = self._fill(image, holes, 0 if self.inpaint.keep_margin else self.inpaint.feather_px)
+            feather_px = 0 if self.inpaint.keep_margin else self.inpaint.feather_px
+            result = self._fill(fill_paper(image, holes, paper, self._context(image)), holes & ~paper, feather_px)
             left = self._find(result, self.detectors[-1:], [region for region in seen if not _inside(region, wide)])
             # what all have looked at is as it was; on a label, nothing but print is writing
             done = ~dilate(wide, self._around(image)) if all_looked or attempt else np.zeros_like(wide)
@@ -132,8 +136,11 @@ class Cleaner:
         return scaled_px(self.inpaint.context_px / 2, image.shape)
 
     def _fill(self, image: RGB, holes: Mask, feather_px: int) -> RGB:
-        context_px = max(16, scaled_px(self.inpaint.context_px, image.shape))
-        return fill_holes(image, holes, self.inpainter.inpaint, context_px, scaled_px(feather_px, image.shape))
+        feather_px = scaled_px(feather_px, image.shape)
+        return fill_holes(image, holes, self.inpainter.inpaint, self._context(image), feather_px)
+
+    def _context(self, image: RGB) -> int:
+        return max(16, scaled_px(self.inpaint.context_px, image.shape))
 
 
 def _without(found: TextMask, place: Mask) -> TextMask:

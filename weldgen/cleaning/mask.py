@@ -52,7 +52,7 @@ _MAX_REGION_SHARE = 0.4
 # The margin stops short of the part's edge, whose bright line would be lost.
 _RIM_PX = 4
 # Around print on a label.
-_PRINT_MARGIN_PX = 5
+_PRINT_MARGIN_PX, _LEAST_PRINT_MARGIN_PX = 8, 4
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,8 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     # a box already reaches beyond the ink
     grown |= dilate(boxes, scaled_px(config.dilate_px / 3, small.shape))
     # paper is flat: print needs no wide margin there, and must not get one that reaches beyond the label
-    printed = dilate(prints, max(2, scaled_px(_PRINT_MARGIN_PX, small.shape)))
+    printed = dilate(prints, max(_LEAST_PRINT_MARGIN_PX, scaled_px(_PRINT_MARGIN_PX, small.shape)))
+    printed &= dilate(prints, 2) | labels
     grown |= printed
     known = strokes | boxes | prints
     inked = strokes & (probability > _INKED) | boxes | prints

@@ -41,8 +41,9 @@ _CORE_DEVIATIONS, _CORE_SHARE = 2.5, 0.2
 _STRETCH_DEVIATIONS, _LEAST_OFF, _MOST_OFF = 0.5, 1.5, 5.0
 # Beyond an inked ring, so much of that is enough.
 _FADING = 0.4
-# Or if it is off by so many grey levels in whatever direction: a shadow, or a bright rim of the ink.
-_OTHERWISE_OFF = 10.0
+# Or if it is off in whatever direction, by so many deviations of the grain within these limits: a shadow, or the bright
+# rim that a camera's sharpening draws around ink.
+_OTHERWISE_DEVIATIONS, _LEAST_OTHERWISE, _MOST_OTHERWISE = 1.0, 1.5, 10.0
 # Ink that differs from metal by less, in grey levels and in deviations of the grain, cannot be told from it.
 _LEAST_CONTRAST, _LEAST_DEVIATIONS = 16.0, 2.0
 # Variance of a photo's numbers themselves, in squared grey levels.
@@ -73,6 +74,7 @@ def trim(image: RGB, holes: Mask, ink: Mask, scale: float) -> Mask:
     bare = rim & (share <= np.clip(_PIXEL_DEVIATIONS * ink_here.deviation, _LEAST_SHARE, _MOST_SHARE))
     stretch_px = max(_LEAST_STRETCH_PX, _STRETCH_PX * scale)
     most = np.clip(_STRETCH_DEVIATIONS * ink_here.deviation * ink_here.contrast, _LEAST_OFF, _MOST_OFF)
+    otherwise = np.clip(_OTHERWISE_DEVIATIONS * ink_here.grain, _LEAST_OTHERWISE, _MOST_OTHERWISE)
     inked = np.zeros_like(holes)
     for index in range(1, rings + 1):
         here = rim & (ring == index)
@@ -80,7 +82,7 @@ def trim(image: RGB, holes: Mask, ink: Mask, scale: float) -> Mask:
         tone = _mean(ink_here.off, here, stretch_px)
         towards = dot(tone, ink_here.filter) * ink_here.contrast
         allowed = np.where(dilate(inked, 2), _FADING * most, most)
-        inked = here & ((towards > allowed) | (largest(tone) > _OTHERWISE_OFF))
+        inked = here & ((towards > allowed) | (largest(tone) > otherwise))
         bare &= ~inked
     return np.asarray(holes & dilate(holes & ~bare, int(_BLUR_PX * max(0.0, scale - _SHARP_SCALE))))
 
@@ -95,6 +97,7 @@ class _Ink:
         deviation: (H, W) float32, the standard deviation of that share on bare metal.
         contrast: (H, W) float32, grey levels by which full ink is off, in its strongest channel.
         plain: (H, W) bool, where ink can be told from metal.
+        grain: Grey levels, the standard deviation of bare metal.
     """
 
     off: Floats
@@ -102,6 +105,7 @@ class _Ink:
     deviation: Floats
     contrast: Floats
     plain: Mask
+    grain: float
 
     @staticmethod
     def on(image: RGB, holes: Mask, ink: Mask, scale: float) -> _Ink:
@@ -115,7 +119,7 @@ class _Ink:
         deviation, contrast = np.asarray(1 / np.sqrt(strength), np.float32), largest(colour)
         plain = (contrast >= _LEAST_CONTRAST) & (deviation <= 1 / _LEAST_DEVIATIONS)
         matched = np.asarray(weighed / strength[:, :, None], np.float32)
-        return _Ink(off, matched, deviation, contrast, plain)
+        return _Ink(off, matched, deviation, contrast, plain, float(np.sqrt(usual.diagonal().max())))
 
 
 def _near(values: Floats, where: Mask, sigma_px: float) -> Floats:
