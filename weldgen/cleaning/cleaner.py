@@ -85,10 +85,10 @@ class Cleaner:
         wide, ink, regions, labels = found.holes | always, found.ink | always, list(found.regions), found.labels
         if not wide.any():
             return Cleaned(image, wide, regions, 0)
+        paper = labels if self.mask.objects == "keep" else np.zeros_like(labels)
         for attempt in range(self.verify_rounds + 1):
             # paper has no grain that were worth keeping, and shows the faintest outline
             holes = tighten(image, wide, ink) | wide & labels if self.inpaint.keep_margin else wide
-            paper = labels if self.mask.objects == "keep" else np.zeros_like(labels)
             # a tight hole is ink up to its edge: blended, that would come back as an outline
             feather_px = 0 if self.inpaint.keep_margin else self.inpaint.feather_px
             result = self._fill(fill_paper(image, holes, paper, self._context(image)), holes & ~paper, feather_px)

@@ -51,8 +51,8 @@ _MAX_BOX_SHARE = 0.06
 _MAX_REGION_SHARE = 0.4
 # The margin stops short of the part's edge, whose bright line would be lost.
 _RIM_PX = 4
-# Around print on a label.
-_PRINT_MARGIN_PX, _LEAST_PRINT_MARGIN_PX = 8, 4
+# Around print on a label: a camera's sharpening draws a bright rim; beyond the label there is none.
+_PRINT_MARGIN_PX, _LEAST_PRINT_MARGIN_PX, _BEYOND_LABEL_PX = 8, 4, 2
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     grown |= dilate(boxes, scaled_px(config.dilate_px / 3, small.shape))
     # paper is flat: print needs no wide margin there, and must not get one that reaches beyond the label
     printed = dilate(prints, max(_LEAST_PRINT_MARGIN_PX, scaled_px(_PRINT_MARGIN_PX, small.shape)))
-    printed &= dilate(prints, 2) | labels
+    printed &= dilate(prints, _BEYOND_LABEL_PX) | labels
     grown |= printed
     known = strokes | boxes | prints
     inked = strokes & (probability > _INKED) | boxes | prints
