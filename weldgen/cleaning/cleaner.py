@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.cleaning.by_hand import boxes_mask
+from weldgen.cleaning.closer import look_closer
 from weldgen.cleaning.crops import fill_holes
 from weldgen.cleaning.detectors import TextDetector, TextRegion, detect_all
 from weldgen.cleaning.ink import InkMap, InkSegmenter
@@ -111,6 +112,7 @@ class Cleaner:
         """
         with self.looking:
             regions, ink = detect_all(self.detectors[:1], image), self.segmenter.segment(image)
+            ink = look_closer(self.segmenter, image, ink, regions)
         found = self._masked(image, regions, ink)
         if found.holes.any():
             # now, not at the result: the network knows a broad stroke better where there are others

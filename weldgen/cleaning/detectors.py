@@ -82,11 +82,13 @@ class EasyOcrDetector:
         self._config = config
         on_gpu: bool | str = False if device == "cpu" else device
         self._reader = easyocr.Reader(
-            ["en"], gpu=on_gpu, model_storage_directory=str(folder), download_enabled=False, recognizer=False,
-            verbose=False, quantize=False,
+            ["en"], gpu=on_gpu, model_storage_directory=str(folder), download_enabled=False, detector=False,
+            recognizer=False, verbose=False, quantize=False,
         )  # fmt: skip
-        network = self._reader.detector
-        self._maps = _ScoreMaps(_through_openvino(network, config.precision) if device == "cpu" else network)
+        network = _load_craft(Path(self._reader.getDetectorPath("craft")))
+        self._maps = _ScoreMaps(
+            _through_openvino(network, config.precision) if device == "cpu" else network.to(device)
+        )
         self._reader.detector = self._maps
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
@@ -201,6 +203,18 @@ class _ScoreMaps:
         inside = np.zeros(self._text.shape, np.uint8)
         cv2.fillPoly(inside, [np.round(polygon / 2).astype(np.int32)], 1)
         return float(np.clip(self._text.max(initial=0.0, where=inside > 0), 0, 1))
+
+
+def _load_craft(path: Path) -> Any:
+    """EasyOCR's network with its weights; EasyOCR itself first fills it with random numbers, for seconds."""
+    import torch
+    from easyocr.craft import CRAFT
+
+    with torch.device("meta"):
+        network = CRAFT()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network.load_state_dict({name.removeprefix("module."): value for name, value in state.items()}, assign=True)
+    return network.eval()
 
 
 def _through_openvino(network: Any, precision: str) -> Callable[[Any], tuple[Any, Any]]:

@@ -62,7 +62,7 @@ class InkSegmenter:
 
     def segment(self, image: RGB) -> InkMap:
         """Ink on a photo, (H, W, 3) uint8 RGB of any size."""
-        return self._segment(image, self._scale(image))
+        return self.segment_at(image, self.scale(image))
 
     def look_again(self, image: RGB, seen: InkMap) -> InkMap:
         """Add what a photo that was enlarged shows at half of that size, in which broad strokes are not too broad.
@@ -76,16 +76,18 @@ class InkSegmenter:
         Returns:
             The higher probability of both looks, where the photo was enlarged; else `seen`.
         """
-        scale = self._scale(image)
+        scale = self.scale(image)
         if scale <= 1:
             return seen
-        small = self._segment(image, scale / 2).resized((seen.ink.shape[0], seen.ink.shape[1]))
+        small = self.segment_at(image, scale / 2).resized((seen.ink.shape[0], seen.ink.shape[1]))
         return InkMap(np.maximum(seen.ink, small.ink), np.maximum(seen.stamped, small.stamped))
 
-    def _scale(self, image: RGB) -> float:
+    def scale(self, image: RGB) -> float:
+        """By how much a photo is enlarged for `segment`; below 1, reduced."""
         return float(min(self._canvas_px / max(image.shape[:2]), _MAX_ENLARGEMENT))
 
-    def _segment(self, image: RGB, scale: float) -> InkMap:
+    def segment_at(self, image: RGB, scale: float) -> InkMap:
+        """Ink on an image, (H, W, 3) uint8 RGB, that is enlarged so many times first."""
         height, width = image.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR

@@ -20,6 +20,7 @@ from weldgen.cleaning.guard import guarded_growth
 from weldgen.cleaning.ink import InkMap
 from weldgen.cleaning.lone import LONE_AREA_PX, LONE_PROBABILITY, lone_ink
 from weldgen.cleaning.morphology import dilate, hysteresis, window_of
+from weldgen.cleaning.regions import beyond_px, filled
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX, scaled_px
 from weldgen.cleaning.settings import MaskConfig
 from weldgen.cleaning.stamps import ink_probability
@@ -135,12 +136,11 @@ def _believe(
     strokes, boxes = np.zeros(probability.shape, bool), np.zeros(probability.shape, bool)
     believed = []
     for region in regions:
-        inside = _filled(region, scale, probability.shape)
+        inside = filled(region, scale, probability.shape)
         area = int(inside.sum())
         if area > _MAX_REGION_SHARE * inside.size:
             continue
-        # strokes reach a little beyond the polygon of a detector
-        beyond = round(0.15 * _height_px(region) * scale) + 2
+        beyond = beyond_px(region, scale)
         window = window_of(inside, beyond)
         near = dilate(inside[window], beyond)
         found = hysteresis(np.where(near, probability[window], 0), _LIKELY, _SURE_IN_REGION)
@@ -162,24 +162,13 @@ def _stickers(
     """Regions that are print on a label, with the labels, and the other regions."""
     found, others = [], []
     for region in regions:
-        inside = _filled(region, scale, lab.shape)
+        inside = filled(region, scale, lab.shape)
         sticker = find_sticker(lab, inside) if inside.mean() <= _MAX_BOX_SHARE else None
         if sticker is None:
             others += [region] if region.source != INK else []
         else:
             found.append((region, sticker))
     return found, others
-
-
-def _filled(region: TextRegion, scale: float, shape: Sequence[int]) -> Mask:
-    filled = np.zeros(tuple(shape[:2]), np.uint8)
-    cv2.fillPoly(filled, [np.round(region.polygon * scale).astype(np.int32)], 1)
-    return np.asarray(filled > 0)
-
-
-def _height_px(region: TextRegion) -> float:
-    """Height of the writing: the short side of the region."""
-    return max(4.0, float(min(cv2.minAreaRect(region.polygon)[1])))
 
 
 def _unique(regions: Sequence[TextRegion]) -> list[TextRegion]:
