@@ -1,4 +1,4 @@
-"""A closer look at writing on large photos: at the size that a whole photo is looked at, thin and faded strokes are lost.
+"""A closer look at writing on large photos: the look at the whole photo loses thin and faded strokes.
 
 From so near scratches look like strokes too. So only regions of writing are looked at, and what is new there counts if
 it is about as large as a character, or goes on from ink that was seen before.
@@ -23,7 +23,7 @@ Floats = npt.NDArray[np.float32]
 
 # So many times closer than at the whole photo.
 _CLOSER = 2.0
-# The network sees tiles of this size: of one size, because each new one costs as much again. It knows less at their rim.
+# The network sees tiles of one size, because each new size costs as much again; it knows less at their rim.
 _TILE_PX, _RIM_PX = 384, 32
 # Ink from here on, and surely.
 _LIKELY, _SURE = 0.25, 0.4

@@ -86,9 +86,7 @@ class EasyOcrDetector:
             recognizer=False, verbose=False, quantize=False,
         )  # fmt: skip
         network = _load_craft(Path(self._reader.getDetectorPath("craft")))
-        self._maps = _ScoreMaps(
-            _through_openvino(network, config.precision) if device == "cpu" else network.to(device)
-        )
+        self._maps = _ScoreMaps(_through_openvino(network, config.precision) if device == "cpu" else network.to(device))
         self._reader.detector = self._maps
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:

@@ -29,6 +29,10 @@ _WIDTH_PX = 50
 _PIECE_SHARE, _BESIDE_SHARE = 0.008, 0.02
 # The same of ink that is of a known colour; its width in that of the known strokes.
 _ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.0, 1.7
+# Where the network is this sure, so many times wider: a filled arrow, a word that was crossed out.
+_CERTAIN, _CERTAIN_WIDTH = 0.9, 3.0
+# Beside known writing on the photo a long line as wide as its strokes is a pen's, though faded to the metal's colour.
+_LINE_AREA_PX, _LINE_PROBABILITY, _LINE_LENGTH, _LINE_WIDTHS = 1500, 0.45, 12.0, (0.5, 1.6)
 # It is this much nearer to the known ink than to the bare metal beside it, from which it differs clearly, in L*a*b*.
 _ALIKE_SHARE, _LEAST_CONTRAST = 0.5, 10.0
 # Bare metal beside a stroke begins behind its soft edge.
@@ -61,10 +65,12 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
     if not others or not writing.any():
         return result
     colours = [np.median(lab[window][piece], axis=0) for window, piece in _pieces(writing)]
-    widest = _ALIKE_WIDTH * stroke_width(writing)
+    usual = stroke_width(writing)
     for window, piece in others:
-        clear = probability[window][piece].mean() >= _ALIKE_PROBABILITY
-        if clear and piece.sum() >= _area(_ALIKE_AREA_PX, side) and _has_shape(piece, _ALIKE_LENGTH, widest):
+        clear = float(probability[window][piece].mean())
+        if _is_line(piece, clear, usual, side):
+            result[window] |= piece
+        elif _is_alike(piece, clear, usual, side):
             whole = np.zeros_like(found)
             whole[window] = piece
             if _is_of(colours, lab, found | known, whole):
@@ -90,6 +96,20 @@ def _is_drawn(piece: Mask, probability: Floats, side: int) -> bool:
     """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke."""
     clear = piece.sum() >= _area(LONE_AREA_PX, side) and probability[piece].mean() >= LONE_PROBABILITY
     return bool(clear and _has_shape(piece, _LENGTH, _WIDTH_PX * side / REFERENCE_SIDE_PX))
+
+
+def _is_line(piece: Mask, clear: float, usual_px: float, side: int) -> bool:
+    """Whether ink is a long line, about as wide as the strokes of the writing are usually."""
+    least, most = (share * usual_px for share in _LINE_WIDTHS)
+    enough = clear >= _LINE_PROBABILITY and piece.sum() >= _area(_LINE_AREA_PX, side)
+    return enough and stroke_width(piece) >= least and _has_shape(piece, _LINE_LENGTH, most)
+
+
+def _is_alike(piece: Mask, clear: float, usual_px: float, side: int) -> bool:
+    """Whether ink is large and clear enough to be part of the writing, if it has a colour of it."""
+    widest = usual_px * (_CERTAIN_WIDTH if clear >= _CERTAIN else _ALIKE_WIDTH)
+    enough = clear >= _ALIKE_PROBABILITY and piece.sum() >= _area(_ALIKE_AREA_PX, side)
+    return enough and _has_shape(piece, _ALIKE_LENGTH, widest)
 
 
 def _has_shape(piece: Mask, length: float, most_px: float) -> bool:
