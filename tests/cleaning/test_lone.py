@@ -37,3 +37,32 @@ def test_of_another_colour_or_alone_it_is_not(marked):
     assert marked(GREY) == 0, "nearer to the metal than to the ink"
     assert marked(DARK, known=False) == 0
     assert marked(DARK, probability=0.52) == 0, "hardly seen"
+
+
+def test_what_the_network_is_sure_of_may_be_broader(make_plate):
+    metal = make_plate(3, 900, 600)
+    word, arrow = np.zeros((2, 600, 900), np.uint8)
+    cv2.putText(word, "W7", (120, 300), cv2.FONT_HERSHEY_SIMPLEX, 5, 1, 32)
+    cv2.rectangle(arrow, (600, 200), (660, 380), 1, -1)
+    image = np.where(((word | arrow) > 0)[:, :, None], (20, 20, 110), metal).astype(np.uint8)
+
+    def found(probability):
+        seen = cv2.GaussianBlur((arrow * probability + word * 0.95).astype(np.float32), (0, 0), 0.8)
+        return lone_ink(seen, to_lab(image), word > 0, 0.25, 0.5)[arrow > 0].mean()
+
+    assert found(0.99) > 0.9
+    assert found(0.8) == 0
+
+
+@pytest.mark.parametrize(("thickness", "known", "goes"), [(14, True, True), (14, False, False), (3, True, False)])
+def test_a_faded_line_beside_writing_goes_if_it_is_as_wide(make_plate, thickness, known, goes):
+    metal = make_plate(3, 900, 600)
+    word, line = np.zeros((2, 600, 900), np.uint8)
+    cv2.putText(word, "W7", (120, 200), cv2.FONT_HERSHEY_SIMPLEX, 4, 1, 14)
+    cv2.polylines(line, [np.array([(500, 400), (700, 400), (600, 560)])], False, 1, thickness)
+    image = np.where((word * known > 0)[:, :, None], DARK, metal)
+    image = np.where((line > 0)[:, :, None], image + 6, image).astype(np.uint8)
+    seen = cv2.GaussianBlur((line * 0.58 + word * 0.95 * known).astype(np.float32), (0, 0), 0.8)
+    found = lone_ink(seen, to_lab(image), (word > 0) & known, 0.25, 0.5)
+    assert (found[line > 0].mean() > 0.9) == goes
+    assert found[line > 0].any() == goes
