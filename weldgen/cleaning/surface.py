@@ -29,9 +29,17 @@ def backdrop(image: RGB, marked: Mask) -> Mask:
     """
     if not marked.any():
         return marked
-    lightness = cv2.medianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), 5)
+    # half the size is exact enough for areas so large
+    size = (marked.shape[1] + 1) // 2, (marked.shape[0] + 1) // 2
+    grey = cv2.resize(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), size, interpolation=cv2.INTER_AREA)
+    near = cv2.resize(marked.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
+    dark = _backdrop(cv2.medianBlur(grey, 3), near)
+    return np.asarray(cv2.resize(dark.astype(np.uint8), marked.shape[::-1], interpolation=cv2.INTER_NEAREST) > 0)
+
+
+def _backdrop(lightness: npt.NDArray[np.uint8], marked: Mask) -> Mask:
     side = max(marked.shape)
-    around = dilate(marked, round(_AROUND_SHARE * side) + 3) & ~dilate(marked, 3)
+    around = dilate(marked, round(_AROUND_SHARE * side) + 3) & ~dilate(marked, 2)
     metal = float(np.percentile(lightness[around], 60)) if around.any() else 0.0
     dark = (lightness < _DARK_SHARE * metal) & ~dilate(marked, 1)
     radius = round(_OPENING_SHARE * side) + 2
