@@ -67,15 +67,15 @@ def look_closer(segmenter: InkSegmenter, image: RGB, seen: InkMap, regions: Sequ
 
 def _is_inked(region: TextRegion, seen: InkMap, image: RGB) -> bool:
     inside = filled(region, seen.ink.shape[1] / image.shape[1], seen.ink.shape)
-    return bool((seen.ink[inside] > _SURE).sum() >= max(1.0, _LEAST_INK * inside.sum()))
+    return bool((seen.ink[inside] > _SURE).sum() >= max(1, _LEAST_INK * inside.sum()))
 
 
 def _near(segmenter: InkSegmenter, image: RGB, writing: Mask, enlarged: float) -> Floats:
     """Probability of ink, seen from near, in the tiles that cover the writing, (H, W) float32; 0 elsewhere."""
     probability = np.zeros(writing.shape, np.float32)
-    for rows, columns in _tiles(writing, round(_TILE_PX / enlarged), round(_RIM_PX / enlarged)):
+    for rows, columns in _tiles(writing, int(_TILE_PX / enlarged), round(_RIM_PX / enlarged)):
         part = image[rows, columns]
-        below, right = (round(_TILE_PX / enlarged) - side for side in part.shape[:2])
+        below, right = (int(_TILE_PX / enlarged) - side for side in part.shape[:2])
         padded = cv2.copyMakeBorder(part, 0, below, 0, right, cv2.BORDER_REPLICATE)
         there = segmenter.segment_at(np.asarray(padded, np.uint8), enlarged).resized(padded.shape[:2])
         ink = np.where(there.ink > there.stamped, there.ink, 0)[: part.shape[0], : part.shape[1]]
@@ -88,19 +88,22 @@ def _tiles(writing: Mask, side_px: int, rim_px: int) -> Iterator[tuple[slice, sl
     left = writing.astype(np.uint8)
     inner = side_px - 2 * rim_px
     while left.any():
-        _, _, stats, _ = cv2.connectedComponentsWithStats(left, connectivity=8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(left, connectivity=8)
         x, y, width, height, _ = stats[1].tolist()
-        # a piece that fits lies in the middle, with what is beside it; of a larger one, its first corner
+        if width > inner:
+            # of a piece that does not fit, what is around its first pixel: the corner of its box may be empty
+            x, width = int((labels[y] == 1).argmax()), 1
+        # what fits lies in the middle, with what is beside it
         top, start = (
             max(0, min(at - rim_px - max(0, inner - length) // 2, whole - side_px))
             for at, length, whole in ((y, height, writing.shape[0]), (x, width, writing.shape[1]))
         )
         yield slice(top, top + side_px), slice(start, start + side_px)
-        ends = [
+        bottom, end = (
             at + side_px - (rim_px if at + side_px < whole else 0)
             for at, whole in ((top, writing.shape[0]), (start, writing.shape[1]))
-        ]
-        left[top + (rim_px if top else 0) : ends[0], start + (rim_px if start else 0) : ends[1]] = 0
+        )
+        left[top + (rim_px if top else 0) : bottom, start + (rim_px if start else 0) : end] = 0
 
 
 def _characters(near: Floats, before: Floats, least_px: float) -> Floats:
