@@ -15,7 +15,7 @@ import numpy.typing as npt
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.ink import InkMap, InkSegmenter
 from weldgen.cleaning.morphology import dilate, window_of
-from weldgen.cleaning.regions import beyond_px, filled, height_px
+from weldgen.cleaning.regions import LEAST_INK_SHARE, LIKELY_INK, SURE_IN_REGION, beyond_px, filled, height_px
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -25,10 +25,8 @@ Floats = npt.NDArray[np.float32]
 _CLOSER = 2.0
 # The network sees tiles of one size, because each new size costs as much again; it knows less at their rim.
 _TILE_PX, _RIM_PX = 384, 32
-# Ink from here on, and surely.
-_LIKELY, _SURE = 0.25, 0.4
-# A region with this share of ink is writing; writing of higher characters, in pixels of a tile, has broad strokes.
-_LEAST_INK, _MOST_HEIGHT_PX = 0.02, 160
+# Writing of higher characters, in pixels of a tile, has broad strokes.
+_MOST_HEIGHT_PX = 160
 # A character is at least this high, as a share of its region.
 _CHARACTER = 0.4
 
@@ -46,17 +44,18 @@ def look_closer(segmenter: InkSegmenter, image: RGB, seen: InkMap, regions: Sequ
         For a photo that the network saw reduced, with writing in it: the map at up to twice the size, with the higher
         probability of ink of both looks in the regions of writing. Else `seen`.
     """
-    scale = segmenter.scale(image)
-    size = min(1.0, _CLOSER * scale)  # of the map to the photo
-    enlarged = _CLOSER * scale / size
-    height, width = image.shape[:2]
-    wanted = [r for r in regions if height_px(r) * size * enlarged <= _MOST_HEIGHT_PX and _is_inked(r, seen, image)]
-    if scale >= 1 or not wanted:
+    if segmenter.scale(image) >= 1:
         return seen
+    closer = _CLOSER * segmenter.scale(image)
+    wanted = [r for r in regions if height_px(r) * closer <= _MOST_HEIGHT_PX and _is_inked(r, seen, image)]
+    if not wanted:
+        return seen
+    size = min(1.0, closer)  # of the map to the photo
+    height, width = image.shape[:2]
     found = seen.resized((round(height * size), round(width * size)))
     small = np.asarray(cv2.resize(image, found.ink.shape[::-1], interpolation=cv2.INTER_AREA), np.uint8)
     places = [dilate(filled(region, size, small.shape), beyond_px(region, size)) for region in wanted]
-    near = _near(segmenter, small, np.logical_or.reduce(places), enlarged)
+    near = _near(segmenter, small, np.logical_or.reduce(places), closer / size)
     for region, place in zip(wanted, places, strict=True):
         window = window_of(place, 0)
         least_px = _CHARACTER * height_px(region) * size
@@ -67,7 +66,7 @@ def look_closer(segmenter: InkSegmenter, image: RGB, seen: InkMap, regions: Sequ
 
 def _is_inked(region: TextRegion, seen: InkMap, image: RGB) -> bool:
     inside = filled(region, seen.ink.shape[1] / image.shape[1], seen.ink.shape)
-    return bool((seen.ink[inside] > _SURE).sum() >= max(1, _LEAST_INK * inside.sum()))
+    return bool((seen.ink[inside] > SURE_IN_REGION).sum() >= max(1, LEAST_INK_SHARE * inside.sum()))
 
 
 def _near(segmenter: InkSegmenter, image: RGB, writing: Mask, enlarged: float) -> Floats:
@@ -108,9 +107,9 @@ def _tiles(writing: Mask, side_px: int, rim_px: int) -> Iterator[tuple[slice, sl
 
 def _characters(near: Floats, before: Floats, least_px: float) -> Floats:
     """The pieces of a map that are as large as a character or touch ink that was seen before; the rest is 0."""
-    likely = near > _LIKELY
+    likely = near > LIKELY_INK
     _, labels, stats, _ = cv2.connectedComponentsWithStats(likely.astype(np.uint8), connectivity=8)
     kept = np.maximum(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) >= least_px
-    kept[np.unique(labels[likely & (before > _LIKELY)])] = True
+    kept[np.unique(labels[likely & (before > LIKELY_INK)])] = True
     kept[0] = False
     return np.where(kept[labels], near, 0).astype(np.float32)

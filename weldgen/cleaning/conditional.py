@@ -152,7 +152,7 @@ def _grain_of(grey: Floats, like: Mask, smooth: Floats) -> _Grain:
 
 
 def _blur(values: Floats) -> Floats:
-    """Mean over `_TONE_SIGMA_PX`, from a picture of a third of the size: as good, in a fifth of the time."""
+    """Mean over `_TONE_SIGMA_PX`, from a picture of a third of the size, which takes a quarter of the time."""
     size = (max(1, values.shape[1] // _COARSER), max(1, values.shape[0] // _COARSER))
     small = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
     smooth = cv2.GaussianBlur(small, (0, 0), _TONE_SIGMA_PX / _COARSER)

@@ -20,7 +20,7 @@ from weldgen.cleaning.guard import guarded_growth
 from weldgen.cleaning.ink import InkMap
 from weldgen.cleaning.lone import LONE_AREA_PX, LONE_PROBABILITY, lone_ink
 from weldgen.cleaning.morphology import dilate, hysteresis, window_of
-from weldgen.cleaning.regions import beyond_px, filled
+from weldgen.cleaning.regions import LEAST_INK_SHARE, LIKELY_INK, SURE_IN_REGION, beyond_px, filled
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX, scaled_px
 from weldgen.cleaning.settings import MaskConfig
 from weldgen.cleaning.stamps import ink_probability
@@ -31,14 +31,10 @@ RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-# Where the network is this sure there is ink; strokes reach as far as it is half as sure.
-_SURE, _LIKELY = 0.5, 0.25
+# Where the network is this sure there is ink.
+_SURE = 0.5
 # Where it is less sure than this, the rim of a stroke may be bare metal already.
 _INKED = 0.4
-# In a region of a text detector less is enough.
-_SURE_IN_REGION = 0.4
-# A region with this share of ink is writing.
-_MIN_INK_SHARE = 0.02
 # Two detectors that agree on a region in which there is no ink; on the ripple of a weld their scores add up to 1.4.
 _AGREED_SCORES = 1.6
 _SAME_REGION = 0.3
@@ -90,7 +86,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     small = np.asarray(small, dtype=np.uint8)
     seen = ink.resized((small.shape[0], small.shape[1]))
     probability = ink_probability(small, seen, stamped=config.stamped)
-    marks = _ink_regions(hysteresis(probability, _LIKELY, _SURE), scale) if config.ink else []
+    marks = _ink_regions(hysteresis(probability, LIKELY_INK, _SURE), scale) if config.ink else []
     # most photos carry no writing, and need no colours
     lab = to_lab(small) if len(regions) or (probability > _SURE).any() else np.zeros_like(small, np.float32)
     stickers: list[tuple[TextRegion, Sticker]] = []
@@ -104,7 +100,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
         prints |= sticker.area if config.objects == "remove" else sticker.print
     lone = np.zeros_like(strokes)
     if config.ink and config.mode != "box":
-        lone = lone_ink(probability, lab, strokes | boxes, _LIKELY, _SURE) & ~labels
+        lone = lone_ink(probability, lab, strokes | boxes, LIKELY_INK, _SURE) & ~labels
         strokes |= lone
     if not strokes.any() and not boxes.any() and not prints.any():
         nothing = np.zeros((height, width), bool)
@@ -143,8 +139,8 @@ def _believe(
         beyond = beyond_px(region, scale)
         window = window_of(inside, beyond)
         near = dilate(inside[window], beyond)
-        found = hysteresis(np.where(near, probability[window], 0), _LIKELY, _SURE_IN_REGION)
-        inked = found.sum() >= _MIN_INK_SHARE * area
+        found = hysteresis(np.where(near, probability[window], 0), LIKELY_INK, SURE_IN_REGION)
+        inked = found.sum() >= LEAST_INK_SHARE * area
         small = area <= _MAX_BOX_SHARE * inside.size
         if not inked and (config.mode == "stroke" or not small or not _agreed(region, regions)):
             continue

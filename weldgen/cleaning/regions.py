@@ -12,6 +12,11 @@ from weldgen.cleaning.detectors import TextRegion
 
 Mask = npt.NDArray[np.bool_]
 
+# Strokes reach as far as the ink network is this sure of ink; in a region of a text detector somewhere this sure.
+LIKELY_INK, SURE_IN_REGION = 0.25, 0.4
+# A region with this share of ink is writing.
+LEAST_INK_SHARE = 0.02
+
 
 def filled(region: TextRegion, scale: float, shape: Sequence[int]) -> Mask:
     """The polygon, (H, W) bool, on an image of that shape that is `scale` times as large as the photo."""
