@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from assets.ink.examples import INK, STAMPED, UNJUDGED, Examples
+from assets.training.hands import Fonts
 from assets.training.pictures import CROP_PX
 from assets.training.tools import Log, Replay, arguments, follow, rate_factor, split_pictures, write_halved
 from weldgen.classifier.embedded import embedded_state
@@ -133,6 +134,7 @@ def export(net: InkNet, path: Path) -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = arguments(__doc__, photo_share=0.25, out=Path(__file__).parent)
+    parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts (.woff, .ttf)")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--first", type=int, default=0, help="index of the first example")
@@ -142,18 +144,21 @@ def parse() -> argparse.Namespace:
 def supply_and_judge(asked: argparse.Namespace) -> tuple[Replay, list[tuple[torch.Tensor, ...]]]:
     """Endless training examples, and fixed crops of rendered welds that are in none of them."""
     pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share)
-    judge = Examples(kept, SEED + 1)
+    fonts = Fonts(sorted([*asked.fonts.glob("*.woff"), *asked.fonts.glob("*.ttf")]) if asked.fonts else [])
+    judge = Examples(kept, SEED + 1, fonts)
     crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
     columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*crops, strict=True)]
     held_out = [tuple(column[at : at + 16] for column in columns) for at in range(0, HELD_OUT_CROPS, 16)]
-    return Replay(Examples(pictures, SEED).example, asked.workers, torch.device(asked.device), asked.first), held_out
+    return Replay(
+        Examples(pictures, SEED, fonts).example, asked.workers, torch.device(asked.device), asked.first
+    ), held_out
 
 
 def start(resume: Path | None) -> InkNet:
     """The network with ImageNet's encoder, or as a checkpoint holds it."""
     net = InkNet()
     if resume:
-        net.load_state_dict(torch.load(resume, weights_only=True))
+        net.load_state_dict(torch.load(resume, map_location="cpu", weights_only=True))
     else:
         missing = net.encoder.load_state_dict(embedded_state(), strict=False).missing_keys
         if missing:

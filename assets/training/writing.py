@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from assets.training.hands import Fonts, scrawl, usual_width_px
 from assets.training.pictures import CROP_PX, Rng
 from weldgen.synthesis.render.glyphs import GLYPHS, SIGNS
-from weldgen.synthesis.render.markings import INKS, TOOLS, Marking, Overlay, draw_markings
+from weldgen.synthesis.render.markings import INKS, TOOLS, Marking, Overlay, draw_markings, ink_line
 from weldgen.synthesis.render.material import Canvas
 
 _LETTER_PX = (9.0, 180.0)
@@ -17,6 +18,8 @@ _TOOL_WEIGHTS = {
     "marker": 5, "paint": 2.5, "ballpoint": 2, "chalk": 1.5, "stencil": 1, "print": 1.5, "dots": 0.7, "stamp": 1.2,
 }  # fmt: skip
 _SIGN_SHARE, _FADED_SHARE, _SMEARED_SHARE, _OTHER_PEN_SHARE = 0.22, 0.3, 0.08, 0.15
+# Where fonts are given: shares of words in one of them, and of drawings without letters.
+_FONT_SHARE, _SCRAWL_SHARE = 0.45, 0.12
 # Share of writing with a broad tip, and how much broader it is.
 _BROAD_SHARE, _BROADER = 0.15, (1.4, 2.4)
 
@@ -34,13 +37,16 @@ class Written:
     relief: bool
 
 
-def write(rng: Rng, letter_px: tuple[float, float] = _LETTER_PX, *, stamps: bool = True) -> Iterator[Written]:
+def write(
+    rng: Rng, letter_px: tuple[float, float] = _LETTER_PX, *, stamps: bool = True, fonts: Fonts | None = None
+) -> Iterator[Written]:
     """Draw markings on an empty crop, each with ink of its own.
 
     Args:
         rng: Of everything.
         letter_px: Smallest and largest height of letters.
         stamps: Whether characters may be pressed into the metal.
+        fonts: Other hands; without them all letters are the renderer's.
     """
     canvas = Canvas(CROP_PX, CROP_PX, 1.0, (0.0, float(CROP_PX)))
     tool, ink = _draw_tool(rng, stamps)
@@ -58,7 +64,22 @@ def write(rng: Rng, letter_px: tuple[float, float] = _LETTER_PX, *, stamps: bool
         x, y = rng.uniform(-0.55, 0.45, 2) * CROP_PX
         smear = float(rng.uniform(0.1, 0.5)) if rng.random() < _SMEARED_SHARE else 0.0
         marking = Marking(text, float(x), float(y), size, angle, tool, ink, fade, smear, weight)
-        yield Written(_recoloured(draw_markings([marking], canvas, rng), rng), TOOLS[tool].relief)
+        hand = rng.random() if fonts else 1.0
+        if hand >= _FONT_SHARE + _SCRAWL_SHARE:
+            overlay = draw_markings([marking], canvas, rng)
+        else:
+            word = hand < _FONT_SHARE and text not in SIGNS
+            overlay = _other_hand(marking, fonts if word else None, rng)
+        yield Written(_recoloured(overlay, rng), TOOLS[tool].relief)
+
+
+def _other_hand(marking: Marking, fonts: Fonts | None, rng: Rng) -> Overlay:
+    """A word in one of the fonts, or without them a drawing, in the marking's ink."""
+    if fonts:
+        line = fonts.draw(marking.text, marking.size, marking.angle_deg, rng)
+        return ink_line(line, usual_width_px(line), marking, rng)
+    width = max(1.1, marking.size * float(rng.uniform(*TOOLS[marking.tool].width)) * marking.weight)
+    return ink_line(scrawl(marking.size, width, rng), width, marking, rng)
 
 
 def _draw_tool(rng: Rng, stamps: bool) -> tuple[str, str]:

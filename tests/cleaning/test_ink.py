@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from weldgen.cleaning.ink import InkSegmenter
+from weldgen.cleaning.ink import InkMap, InkSegmenter
 from weldgen.cleaning.settings import InkConfig
 from weldgen.synthesis.render.markings import Marking
 from weldgen.synthesis.render.scene import render_scene
@@ -98,3 +98,20 @@ def test_a_photo_that_is_not_enlarged_is_looked_at_once(segmenter):
     image, _ = broad_seven((1500, 600), 20)
     once = segmenter.segment(image)
     assert segmenter.look_again(image, once) is once
+
+
+@pytest.mark.parametrize(("near", "far", "added"), [(0.02, 0.6, False), (0.3, 0.6, True), (0.02, 0.9, True)])
+def test_the_second_look_adds_what_the_first_saw_too_or_what_is_very_clear(segmenter, monkeypatch, near, far, added):
+    """Pores and glare look like broad strokes from afar."""
+
+    def seen(image, scale):
+        ink = np.full((120, 300) if scale < 1 else (240, 600), 0.01, np.float32)
+        height, width = ink.shape
+        ink[height // 4 : height // 2, width // 4 : width // 2] = far if scale < 1 else near
+        return InkMap(ink, np.zeros_like(ink))
+
+    monkeypatch.setattr(segmenter, "segment_at", lambda image, scale: seen(image, scale))
+    image = np.zeros((240, 600, 3), np.uint8)
+    twice = segmenter.look_again(image, seen(image, 1.5)).ink
+    assert twice[90, 225] == pytest.approx(far if added else near, abs=0.01)
+    assert twice[10, 10] == pytest.approx(0.01)

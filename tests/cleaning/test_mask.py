@@ -94,6 +94,22 @@ def test_a_region_as_large_as_the_part_is_not_writing(marked_plate):
     assert not text_mask(marked, [region(whole)], seen(strokes, 0.4), MaskConfig()).holes.any()
 
 
+def test_faint_ink_counts_in_a_large_region_if_its_detector_is_sure(marked_plate):
+    """A detector that takes much of a bead for writing finds pores in it that look like faint ink."""
+    _, marked, strokes = marked_plate
+    wide = np.zeros_like(strokes)
+    wide[20 : strokes.shape[0] // 2, 20 : strokes.shape[1] // 2] = True
+    assert 0.06 < wide.mean() < 0.4 and strokes[wide].mean() > 0.03, "large, and enough of it is ink"
+
+    def covered(score, probability):
+        found = text_mask(marked, [region(wide, score, margin=0)], seen(strokes, probability), MaskConfig())
+        return found.holes[strokes & wide].mean()
+
+    assert covered(0.4, 0.48) == 0
+    assert covered(0.9, 0.48) > 0.9
+    assert covered(0.4, 0.95) > 0.9
+
+
 def test_the_same_writing_found_twice_is_one_region(marked_plate):
     _, marked, strokes = marked_plate
     twice = [region(strokes), region(strokes, source=RAPIDOCR, margin=8)]

@@ -19,14 +19,19 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Window = tuple[slice, slice]
 
-# At least so much of it, in square pixels of a photo of 1500 px, and so clearly.
+# At least so much of it, in square pixels of a photo of 1500 px, and so clearly; broad strokes, of which stains have the
+# shape, more clearly.
 LONE_AREA_PX = 160
 LONE_PROBABILITY = 0.62
+_BROAD_PX, _BROAD_PROBABILITY = 20, 0.75
 # and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
 _LENGTH = 2.5
 _WIDTH_PX = 50
 # Strokes this close together, as a share of the photo's long side, are one piece; so close to known ones, part of them.
 _PIECE_SHARE, _BESIDE_SHARE = 0.008, 0.02
+# What lies beside known strokes is part of them if it is not much wider than they are, and not quite unclear: pores and
+# glare are found beside writing too.
+_BESIDE_WIDTH, _BESIDE_PROBABILITY = 1.4, 0.45
 # The same of ink that is of a known colour; its width in that of the known strokes.
 _ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.0, 1.7
 # Where the network is this sure, so many times wider: a filled arrow, a word that was crossed out.
@@ -55,19 +60,21 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
         return result
     side = max(probability.shape)
     near = dilate(known, round(_BESIDE_SHARE * side))
+    usual = stroke_width(known) if known.any() else 0.0
     others = []
     for window, piece in _pieces(found):
-        if _is_drawn(piece, probability[window], side) or (piece & near[window]).any():
+        clear = float(probability[window][piece].mean())
+        beside = (piece & near[window]).any() and _is_part(piece, clear, usual)
+        if beside or _is_drawn(piece, clear, side):
             result[window] |= piece
         else:
-            others.append((window, piece))
+            others.append((window, piece, clear))
     writing = known | result
     if not others or not writing.any():
         return result
     colours = [np.median(lab[window][piece], axis=0) for window, piece in _pieces(writing)]
     usual = stroke_width(writing)
-    for window, piece in others:
-        clear = float(probability[window][piece].mean())
+    for window, piece, clear in others:
         if _is_line(piece, clear, usual, side):
             result[window] |= piece
         elif _is_alike(piece, clear, usual, side):
@@ -92,10 +99,16 @@ def _pieces(strokes: Mask) -> Iterator[tuple[Window, Mask]]:
         yield window, strokes[window] & (labels[window] == index)
 
 
-def _is_drawn(piece: Mask, probability: Floats, side: int) -> bool:
+def _is_part(piece: Mask, clear: float, usual_px: float) -> bool:
+    """Whether ink beside known strokes is a part of them: much broader ones are pores, or glare."""
+    return clear >= _BESIDE_PROBABILITY and stroke_width(piece) <= _BESIDE_WIDTH * usual_px
+
+
+def _is_drawn(piece: Mask, clear: float, side: int) -> bool:
     """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke."""
-    clear = piece.sum() >= _area(LONE_AREA_PX, side) and probability[piece].mean() >= LONE_PROBABILITY
-    return bool(clear and _has_shape(piece, _LENGTH, _WIDTH_PX * side / REFERENCE_SIDE_PX))
+    broad = stroke_width(piece) > _BROAD_PX * side / REFERENCE_SIDE_PX
+    enough = piece.sum() >= _area(LONE_AREA_PX, side) and clear >= (_BROAD_PROBABILITY if broad else LONE_PROBABILITY)
+    return bool(enough and _has_shape(piece, _LENGTH, _WIDTH_PX * side / REFERENCE_SIDE_PX))
 
 
 def _is_line(piece: Mask, clear: float, usual_px: float, side: int) -> bool:

@@ -35,6 +35,8 @@ Floats = npt.NDArray[np.float32]
 _SURE = 0.5
 # Where it is less sure than this, the rim of a stroke may be bare metal already.
 _INKED = 0.4
+# A large region counts for faint ink, too, if its detector is this sure.
+_CLEAR_SCORE = 0.6
 # Two detectors that agree on a region in which there is no ink; on the ripple of a weld their scores add up to 1.4.
 _AGREED_SCORES = 1.6
 _SAME_REGION = 0.3
@@ -139,9 +141,11 @@ def _believe(
         beyond = beyond_px(region, scale)
         window = window_of(inside, beyond)
         near = dilate(inside[window], beyond)
-        found = hysteresis(np.where(near, probability[window], 0), LIKELY_INK, SURE_IN_REGION)
-        inked = found.sum() >= LEAST_INK_SHARE * area
         small = area <= _MAX_BOX_SHARE * inside.size
+        # a detector that takes much of a bead for writing is not sure, and pores there look like faint ink
+        sure = SURE_IN_REGION if small or region.score >= _CLEAR_SCORE else _SURE
+        found = hysteresis(np.where(near, probability[window], 0), LIKELY_INK, sure)
+        inked = found.sum() >= LEAST_INK_SHARE * area
         if not inked and (config.mode == "stroke" or not small or not _agreed(region, regions)):
             continue
         believed.append(region)

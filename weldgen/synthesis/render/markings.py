@@ -120,20 +120,24 @@ def draw_markings(markings: Sequence[Marking], canvas: Canvas, rng: Rng) -> Over
         width_px = max(1.1, size_px * float(rng.uniform(*tool.width)) * marking.weight)
         paths = _strokes(marking, size_px, canvas, rng)
         line = _stroke_cover(_broken(paths, tool.line, width_px), width_px, canvas)
-        ink = _ink_alpha(line, tool, width_px, rng)
-        if marking.smear:
-            ink = _smeared(ink, marking.smear * size_px, rng)
-        ink = ink * np.float32(1 - marking.fade)
-        tone = np.asarray(INKS[marking.ink], np.float32) * np.float32(rng.uniform(0.85, 1.05))
-        grain = 1 + 0.06 * fractal_noise(rng, canvas.shape, 3 * width_px)[:, :, None]
-        if tool.relief:
-            ink, wall = _relief(line, ink, width_px, rng)
-            colour += ink[:, :, None] * (wall[:, :, None] - colour)
-        else:
-            colour += ink[:, :, None] * (tone * grain - colour)
+        ink, tone = _inked(line, width_px, marking, marking.smear * size_px, rng)
+        colour += ink[:, :, None] * (tone - colour)
         alpha = alpha + ink * (1 - alpha)
     safe = np.maximum(alpha, 1e-6)[:, :, None]
     return Overlay(np.clip(colour / safe, 0, 1), alpha)
+
+
+def ink_line(line: Plane, width_px: float, marking: Marking, rng: Rng) -> Overlay:
+    """Ink on a line that was drawn in another way than with our letter forms.
+
+    Args:
+        line: (H, W) float32, the line's cover, 0 to 1.
+        width_px: The line's usual width.
+        marking: Tool, ink, fade and smear, and the size of letters in pixels; the rest of it does not matter.
+        rng: Of everything.
+    """
+    alpha, tone = _inked(line, width_px, marking, marking.smear * marking.size, rng)
+    return Overlay(np.clip(tone, 0, 1), alpha)
 
 
 def warp_overlay(overlay: Overlay, matrix: Plane, width: int, height: int, blur_px: float) -> Overlay:
@@ -158,6 +162,21 @@ def apply_overlay(picture: Plane, overlay: Overlay, grain: float = 0.35) -> Plan
     detail = (picture - blur(picture, 3.0)) * np.float32(grain)
     inked = np.clip(overlay.colour * lit + detail, 0, 1)
     return np.asarray(picture + overlay.alpha[:, :, None] * (inked - picture))
+
+
+def _inked(line: Plane, width_px: float, marking: Marking, smear_px: float, rng: Rng) -> tuple[Plane, Plane]:
+    """Opacity (H, W) and display colour (H, W, 3) of a line's ink, or of the walls of characters pressed in."""
+    tool = TOOLS[marking.tool]
+    ink = _ink_alpha(line, tool, width_px, rng)
+    if smear_px:
+        ink = _smeared(ink, smear_px, rng)
+    ink = ink * np.float32(1 - marking.fade)
+    tone = np.asarray(INKS[marking.ink], np.float32) * np.float32(rng.uniform(0.85, 1.05))
+    grain = 1 + 0.06 * fractal_noise(rng, line.shape, 3 * width_px)[:, :, None]
+    if tool.relief:
+        ink, wall = _relief(line, ink, width_px, rng)
+        return ink, np.repeat(wall[:, :, None], 3, axis=2)
+    return ink, np.asarray(tone * grain)
 
 
 def _strokes(marking: Marking, size_px: float, canvas: Canvas, rng: Rng) -> list[Plane]:
