@@ -110,7 +110,7 @@ def test_the_second_look_adds_what_the_first_saw_too_or_what_is_very_clear(segme
         ink[height // 4 : height // 2, width // 4 : width // 2] = far if scale < 1 else near
         return InkMap(ink, np.zeros_like(ink))
 
-    monkeypatch.setattr(segmenter, "segment_at", lambda image, scale: seen(image, scale))
+    monkeypatch.setattr(segmenter, "segment_at", seen)
     image = np.zeros((240, 600, 3), np.uint8)
     twice = segmenter.look_again(image, seen(image, 1.5)).ink
     assert twice[90, 225] == pytest.approx(far if added else near, abs=0.01)

@@ -19,8 +19,8 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Window = tuple[slice, slice]
 
-# At least so much of it, in square pixels of a photo of 1500 px, and so clearly; broad strokes, of which stains have the
-# shape, more clearly.
+# At least so much of it, in square pixels of a photo of 1500 px, and so clearly; broad strokes, whose shape stains have,
+# more clearly.
 LONE_AREA_PX = 160
 LONE_PROBABILITY = 0.62
 _BROAD_PX, _BROAD_PROBABILITY = 20, 0.75

@@ -35,8 +35,8 @@ Floats = npt.NDArray[np.float32]
 _SURE = 0.5
 # Where it is less sure than this, the rim of a stroke may be bare metal already.
 _INKED = 0.4
-# A large region counts for faint ink, too, if its detector is this sure.
-_CLEAR_SCORE = 0.6
+# A large region of which its detector is less sure than this must be full of clear ink.
+_CLEAR_SCORE, _DOUBTED_INK_SHARE = 0.6, 0.06
 # Two detectors that agree on a region in which there is no ink; on the ripple of a weld their scores add up to 1.4.
 _AGREED_SCORES = 1.6
 _SAME_REGION = 0.3
@@ -143,9 +143,9 @@ def _believe(
         near = dilate(inside[window], beyond)
         small = area <= _MAX_BOX_SHARE * inside.size
         # a detector that takes much of a bead for writing is not sure, and pores there look like faint ink
-        sure = SURE_IN_REGION if small or region.score >= _CLEAR_SCORE else _SURE
-        found = hysteresis(np.where(near, probability[window], 0), LIKELY_INK, sure)
-        inked = found.sum() >= LEAST_INK_SHARE * area
+        doubted = not small and region.score < _CLEAR_SCORE
+        found = hysteresis(np.where(near, probability[window], 0), LIKELY_INK, _SURE if doubted else SURE_IN_REGION)
+        inked = found.sum() >= (_DOUBTED_INK_SHARE if doubted else LEAST_INK_SHARE) * area
         if not inked and (config.mode == "stroke" or not small or not _agreed(region, regions)):
             continue
         believed.append(region)
