@@ -21,8 +21,7 @@ _PLAIN_SHARE = 0.3
 _VISIBLE_ALPHA = 0.10
 _VISIBLE_CHANGE = 0.035
 METAL, INK, STAMPED, UNJUDGED = range(4)
-# Share of crops with a cluster of open pores, and what they look like: beside writing they look like dots of ink.
-_PORES_SHARE = 0.15
+# Pores of a cluster, their size and the cluster's length and width: beside writing they look like dots of ink.
 _PORES, _PORE_PX, _CLUSTER_PX = (6, 90), (1.5, 13.0), ((40.0, 260.0), (8.0, 80.0))
 # How much of the metal's grain shows in the ink.
 _GRAIN_IN_INK = (0.0, 0.45)
@@ -37,16 +36,17 @@ class Examples:
         pictures: What is written on.
         seed: Of everything.
         fonts: Hands besides the renderer's.
+        pores_share: Share of crops with a cluster of open pores.
     """
 
-    def __init__(self, pictures: Pictures, seed: int, fonts: Fonts | None = None) -> None:
-        self._pictures, self._seed, self._fonts = pictures, seed, fonts
+    def __init__(self, pictures: Pictures, seed: int, fonts: Fonts | None = None, pores_share: float = 0.0) -> None:
+        self._pictures, self._seed, self._fonts, self._pores_share = pictures, seed, fonts, pores_share
 
     def example(self, index: int) -> tuple[RGB, npt.NDArray[np.uint8]]:
         """Crop (256, 256, 3) uint8 RGB and target (256, 256) uint8 of METAL, INK, STAMPED, UNJUDGED."""
         rng = np.random.default_rng((self._seed, index))
         picture = self._pictures.draw(rng)
-        if rng.random() < _PORES_SHARE:
+        if self._pores_share and rng.random() < self._pores_share:
             picture = _with_pores(picture, rng)
         target = np.zeros(picture.shape[:2], np.uint8)
         if rng.random() > _PLAIN_SHARE:

@@ -135,6 +135,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = arguments(__doc__, photo_share=0.25, out=Path(__file__).parent)
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts (.woff, .ttf)")
+    parser.add_argument("--pores-share", type=float, default=0.0, help="share of crops with a cluster of pores")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--first", type=int, default=0, help="index of the first example")
@@ -145,7 +146,7 @@ def supply_and_judge(asked: argparse.Namespace) -> tuple[Replay, list[tuple[torc
     """Endless training examples, and fixed crops of rendered welds that are in none of them."""
     pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share)
     fonts = Fonts(sorted([*asked.fonts.glob("*.woff"), *asked.fonts.glob("*.ttf")]) if asked.fonts else [])
-    judge = Examples(kept, SEED + 1, fonts)
+    judge = Examples(kept, SEED + 1, fonts, asked.pores_share)
     crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
     columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*crops, strict=True)]
     held_out = [tuple(column[at : at + 16] for column in columns) for at in range(0, HELD_OUT_CROPS, 16)]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from assets.training.pictures import CROP_PX, Floats, Rng
+from weldgen.cleaning.morphology import stroke_width
 from weldgen.synthesis.render.noise import fractal_noise
 
 # Fonts are drawn so many times finer than the crop, and bent by so much of a letter's height.
@@ -19,6 +20,7 @@ _BENT_SHARE = 0.05
 # Outlines are thickened by at most so much of a letter's height.
 _BOLDER = 0.05
 _NOTHING = 0.5
+_LEAST_WIDTH_PX = 1.1
 
 
 class Fonts:
@@ -95,12 +97,9 @@ def scrawl(letter_px: float, width_px: float, rng: Rng) -> Floats:
 
 
 def usual_width_px(line: Floats) -> float:
-    """How wide a line usually is: twice the mean distance of its pixels from its rim, doubled for the ridge."""
-    solid = (line > _NOTHING).astype(np.uint8)
-    if not solid.any():
-        return 1.1
-    inside = cv2.distanceTransform(solid, cv2.DIST_L2, 3)
-    return max(1.1, 4 * float(inside[solid > 0].mean()) - 1)
+    """How wide a line is on average, at least as wide as a pen's."""
+    solid = line > _NOTHING
+    return max(_LEAST_WIDTH_PX, stroke_width(solid)) if solid.any() else _LEAST_WIDTH_PX
 
 
 def _turn(rng: Rng) -> npt.NDArray[np.float64]:

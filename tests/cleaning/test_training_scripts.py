@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
+import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,8 @@ from assets.ink.examples import Examples as InkExamples
 from assets.inpaint.examples import FILLED, KIND, LACK, NOTHING, Examples, packed
 from assets.inpaint.network import Fourier, Tones
 from assets.inpaint.train import drawn, measure, step
-from assets.training.pictures import Pictures
+from assets.training.hands import Fonts, scrawl, usual_width_px
+from assets.training.pictures import CROP_PX, Pictures
 from assets.training.tools import Replay
 from weldgen.cleaning.tones import HOLE, KNOWN, OUTSIDE, SIDE_PX
 
@@ -99,3 +103,42 @@ def test_examples_are_kept_and_turned_together():
         one, two = replay.draw(6)
         assert torch.equal(one, two) and one.shape == (6, 4, 4)
         assert all(sorted((values % 16).flatten().tolist()) == list(range(16)) for values in one)
+
+
+@pytest.fixture(scope="module")
+def fonts():
+    return Fonts([Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans-Oblique.ttf"])
+
+
+@pytest.mark.parametrize("letter_px", [12.0, 60.0, 170.0])
+def test_words_in_a_font_are_about_as_high_as_asked(fonts, letter_px):
+    rng = np.random.default_rng(2)
+    heights = []
+    for _ in range(20):
+        rows = np.nonzero((fonts.draw("H", letter_px, 0.0, rng) > 0.5).any(axis=1))[0]
+        heights += [np.ptp(rows) + 1] if len(rows) and rows[0] > 0 and rows[-1] < CROP_PX - 1 else []
+    assert heights and 0.7 * letter_px < np.median(heights) < 1.3 * letter_px
+
+
+def test_the_usual_width_of_a_line():
+    line = np.zeros((CROP_PX, CROP_PX), np.float32)
+    cv2.line(line, (30, 128), (220, 128), 1.0, 11)
+    assert usual_width_px(line) == pytest.approx(11, abs=2)
+    assert usual_width_px(np.zeros_like(line)) == pytest.approx(1.1)
+
+
+def test_drawings_without_letters_are_lines():
+    rng = np.random.default_rng(3)
+    drawn = [scrawl(40.0, 5.0, rng) for _ in range(30)]
+    assert all(line.shape == (CROP_PX, CROP_PX) and line.min() >= 0 and line.max() <= 1 for line in drawn)
+    widths = [usual_width_px(line) for line in drawn if (line > 0.5).sum() > 100]
+    assert len(widths) > 20 and 3 < np.median(widths) < 12
+
+
+def test_other_hands_and_pores_change_examples_only_where_asked(pictures, fonts):
+    plain, same = InkExamples(pictures, 3), InkExamples(pictures, 3, Fonts([]), pores_share=0.0)
+    others, porous = InkExamples(pictures, 3, fonts), InkExamples(pictures, 3, pores_share=1.0)
+    for index in range(4):
+        assert np.array_equal(plain.example(index)[0], same.example(index)[0])
+    assert any(not np.array_equal(plain.example(i)[1], others.example(i)[1]) for i in range(6))
+    assert all(not np.array_equal(plain.example(i)[0], porous.example(i)[0]) for i in range(6))

@@ -19,8 +19,8 @@ Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 Window = tuple[slice, slice]
 
-# At least so much of it, in square pixels of a photo of 1500 px, and so clearly; broad strokes, whose shape stains have,
-# more clearly.
+# At least so much of it, in square pixels of a photo of 1500 px, and so clearly; broad strokes more clearly, for stains
+# have their shape.
 LONE_AREA_PX = 160
 LONE_PROBABILITY = 0.62
 _BROAD_PX, _BROAD_PROBABILITY = 20, 0.75
@@ -33,7 +33,7 @@ _PIECE_SHARE, _BESIDE_SHARE = 0.008, 0.02
 # glare are found beside writing too.
 _BESIDE_WIDTH, _BESIDE_PROBABILITY = 1.4, 0.45
 # The same of ink that is of a known colour; its width in that of the known strokes.
-_ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.0, 1.7
+_ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.62, 2.0, 1.7
 # Where the network is this sure, so many times wider: a filled arrow, a word that was crossed out.
 _CERTAIN, _CERTAIN_WIDTH = 0.9, 3.0
 # Beside known writing on the photo a long line as wide as its strokes is a pen's, though faded to the metal's colour.
