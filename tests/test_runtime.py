@@ -9,7 +9,15 @@ import pytest
 from weldgen.data.mix import MixConfig
 from weldgen.errors import BackendError, ConfigError, OutputError
 from weldgen.receipts import Summary, fingerprint, finished, run_key, stage_key, write_receipt
-from weldgen.runtime import derive_seed, remove_temporaries, resolve_device, resolve_jobs, track, write_atomic
+from weldgen.runtime import (
+    derive_seed,
+    give_back_memory,
+    remove_temporaries,
+    resolve_device,
+    resolve_jobs,
+    track,
+    write_atomic,
+)
 
 
 def test_derived_seeds_are_fixed_and_differ_by_every_part():
@@ -95,3 +103,9 @@ def test_a_receipt_is_the_skip_test(tmp_path):
     assert run_key("mix", MixConfig(jobs=5, device="cuda"), {}) == key
     (tmp_path / "stage.json").write_text("{ torn")
     assert finished(tmp_path, key) is None
+
+
+def test_memory_is_given_back_on_any_system(monkeypatch):
+    give_back_memory()
+    monkeypatch.setattr("weldgen.runtime.ctypes.CDLL", lambda name: object())  # a C library that cannot
+    give_back_memory()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from weldgen.cleaning import cleaner as module
 from weldgen.cleaning.cleaner import Cleaner
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.ink import InkSegmenter
@@ -65,3 +66,13 @@ def test_a_single_detector_looks_at_photo_and_result(marked):
     only = Looker(EASYOCR)
     cleaner(only).clean(photo)
     assert only.asked == 2
+
+
+@pytest.mark.parametrize(("large", "times"), [(1000, 1), (10**9, 0)])
+def test_after_the_filling_of_a_large_photo_memory_is_given_back(marked, monkeypatch, large, times):
+    """Or the networks' look at the result would come on top of what the filling took."""
+    given = []
+    monkeypatch.setattr(module, "LARGE", large)
+    monkeypatch.setattr(module, "give_back_memory", lambda: given.append(1))
+    cleaner(Looker(RAPIDOCR), Looker(EASYOCR)).clean(marked[0])
+    assert len(given) == times

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from weldgen.cleaning.detectors import DETECTORS, TextRegion, load_detectors
+from weldgen.cleaning.detectors import DETECTORS, EasyOcrDetector, TextRegion, load_detectors
 from weldgen.cleaning.settings import DETECTOR_WEIGHTS, EASYOCR, RAPIDOCR, DetectConfig
 from weldgen.errors import ConfigError
 
@@ -65,3 +65,15 @@ def test_a_region_is_recorded_in_whole_pixels():
     region = TextRegion(np.array([(0.4, 1.6), (9, 1), (9, 5), (0, 5)], np.float32), 0.98765, EASYOCR)
     record = {"polygon": [[0, 2], [9, 1], [9, 5], [0, 5]], "score": 0.988, "source": EASYOCR}
     assert region.record() == record
+
+
+@pytest.mark.parametrize(
+    ("size", "looked_at"), [((1500, 1500), (543, 543)), ((1500, 1000), (665, 443)), ((1600, 400), (768, 192))]
+)
+def test_easyocr_looks_at_half_a_square_at_most(monkeypatch, size, looked_at):
+    """The time of its network grows with the area; long photos keep their length."""
+    detector, seen = EasyOcrDetector(DetectConfig(canvas_size_px=768)), []
+    nothing = ([[]], [[]])
+    monkeypatch.setattr(detector._reader, "detect", lambda canvas, **_: seen.append(canvas.shape[1::-1]) or nothing)
+    assert detector.detect([np.full((size[1], size[0], 3), 128, np.uint8)]) == [[]]
+    assert seen[0] == pytest.approx(looked_at, abs=1)

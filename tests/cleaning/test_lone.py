@@ -82,3 +82,15 @@ def test_beside_writing_a_stroke_goes_and_a_pore_stays(make_plate):
     found = lone_ink(seen, to_lab(image), (word > 0) | near, 0.25, 0.5)
     assert found[stroke > 0].mean() > 0.9
     assert not found[pore > 0].any()
+
+
+def test_a_ragged_stain_is_no_line(make_plate):
+    metal = make_plate(3, 900, 600)
+    word, stain = np.zeros((2, 600, 900), np.uint8)
+    cv2.putText(word, "W7", (120, 200), cv2.FONT_HERSHEY_SIMPLEX, 4, 1, 14)
+    for column in range(600, 680, 16):  # what is left of tape, torn along its length
+        stain[380:520, column : column + 12] = 1
+    stain[440:446, 600:676] = 1
+    image = np.where((word | stain)[:, :, None] > 0, 60, metal).astype(np.uint8)
+    seen = cv2.GaussianBlur((stain * 0.58 + word * 0.95).astype(np.float32), (0, 0), 0.8)
+    assert not lone_ink(seen, to_lab(image), word > 0, 0.25, 0.5)[stain > 0].any()

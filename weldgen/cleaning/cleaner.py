@@ -19,8 +19,9 @@ from weldgen.cleaning.margin import tighten
 from weldgen.cleaning.mask import TextMask, text_mask
 from weldgen.cleaning.morphology import dilate
 from weldgen.cleaning.paper import fill_paper
-from weldgen.cleaning.scale import scaled_px
+from weldgen.cleaning.scale import LARGE, scaled_px
 from weldgen.cleaning.settings import InpaintConfig, MaskConfig
+from weldgen.runtime import give_back_memory
 
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -139,7 +140,10 @@ class Cleaner:
 
     def _fill(self, image: RGB, holes: Mask, feather_px: int) -> RGB:
         feather_px = scaled_px(feather_px, image.shape)
-        return fill_holes(image, holes, self.inpainter.inpaint, self._context(image), feather_px)
+        filled = fill_holes(image, holes, self.inpainter.inpaint, self._context(image), feather_px)
+        if image.size > LARGE:
+            give_back_memory()  # before the networks look at the result
+        return filled
 
     def _context(self, image: RGB) -> int:
         return max(16, scaled_px(self.inpaint.context_px, image.shape))

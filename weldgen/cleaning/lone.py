@@ -38,6 +38,8 @@ _ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.62, 2.
 _CERTAIN, _CERTAIN_WIDTH = 0.9, 3.0
 # Beside known writing on the photo a long line as wide as its strokes is a pen's, though faded to the metal's colour.
 _LINE_AREA_PX, _LINE_PROBABILITY, _LINE_LENGTH, _LINE_WIDTHS = 1500, 0.45, 12.0, (0.5, 1.6)
+# Straight, within a box of so many widths, or bent, and little of its box.
+_STRAIGHT_WIDTHS, _LINE_FILL = 2.5, 0.4
 # It is this much nearer to the known ink than to the bare metal beside it, from which it differs clearly, in L*a*b*.
 _ALIKE_SHARE, _LEAST_CONTRAST = 0.5, 10.0
 # Bare metal beside a stroke begins behind its soft edge.
@@ -115,7 +117,16 @@ def _is_line(piece: Mask, clear: float, usual_px: float, side: int) -> bool:
     """Whether ink is a long line, about as wide as the strokes of the writing are usually."""
     least, most = (share * usual_px for share in _LINE_WIDTHS)
     enough = clear >= _LINE_PROBABILITY and piece.sum() >= _area(_LINE_AREA_PX, side)
-    return enough and stroke_width(piece) >= least and _has_shape(piece, _LINE_LENGTH, most)
+    return (
+        enough and stroke_width(piece) >= least and _has_shape(piece, _LINE_LENGTH, most) and _is_thin(piece, usual_px)
+    )
+
+
+def _is_thin(piece: Mask, usual_px: float) -> bool:
+    """Whether a piece is straight, or leaves most of the box around it free; a ragged stain does neither."""
+    sides = cv2.minAreaRect(cv2.findNonZero(piece.astype(np.uint8)))[1]
+    box = max(1.0, sides[0]) * max(1.0, sides[1])
+    return bool(min(sides) <= _STRAIGHT_WIDTHS * usual_px or piece.sum() <= _LINE_FILL * box)
 
 
 def _is_alike(piece: Mask, clear: float, usual_px: float, side: int) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
+from weldgen.cleaning.scale import LARGE
 from weldgen.cleaning.settings import CleanConfig, inpainter_name
 from weldgen.cleaning.summary import REDONE
 from weldgen.data.dataset import Dataset, Failure, Sample
@@ -34,9 +35,8 @@ _NOT_IN_IMAGE_KEY: dict[str, Any] = dict.fromkeys(("jobs", "device", "seed", "sp
 _NOT_IN_IMAGE_KEY["mask"] = {"given"}  # each mask counts by what it holds
 # A given mask is white from here on, of 255.
 _WHITE = 127
-# Photos that are cleaned at once, and values of a large one: 10 megapixels.
+# Photos that are cleaned at once.
 _MOST_AT_ONCE = 2
-_LARGE = 30_000_000
 
 
 def load_cleaner(config: CleanConfig) -> Cleaner:
@@ -124,7 +124,7 @@ def _clean_ahead(
         try:
             photo = read_photo(photos.path(sample))
             mask = _given_mask(given.get(sample.file_name), photo, config.mask.grow_px)
-            with one_large_photo if photo.pixels.size > _LARGE else nullcontext():
+            with one_large_photo if photo.pixels.size > LARGE else nullcontext():
                 begun = time.monotonic()
                 return photo, cleaner.clean(photo.pixels, mask), time.monotonic() - begun
         except DataError as error:

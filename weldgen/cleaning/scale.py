@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# Values of a large photo, of 10 megapixels: it takes a gigabyte and more to clean.
+LARGE = 30_000_000
 REFERENCE_SIDE_PX = 1500
 
 

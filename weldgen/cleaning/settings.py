@@ -25,7 +25,9 @@ class DetectConfig(Config):
     """How writing is found."""
 
     backend: str = Field(AUTO, description="auto (both: see docs/clean.md), easyocr or rapidocr")
-    canvas_size_px: int = Field(768, ge=256, le=4096, description="long side at which EasyOCR looks at a photo")
+    canvas_size_px: int = Field(
+        768, ge=256, le=4096, description="long side at which EasyOCR looks at a photo, and half of its square at most"
+    )
     rapidocr_canvas_px: int = Field(1280, ge=256, le=4096, description="the same for rapidocr, which is faster")
     mag_ratio: float = Field(2.0, ge=1, le=4, description="small photos are enlarged by at most this for detection")
     min_size_px: int = Field(8, ge=1, description="EasyOCR: smaller regions are dropped, in pixels of the photo")
