@@ -33,15 +33,16 @@ _PIECE_SHARE, _BESIDE_SHARE = 0.008, 0.02
 # glare are found beside writing too.
 _BESIDE_WIDTH, _BESIDE_PROBABILITY = 1.4, 0.45
 # The same of ink that is of a known colour; its width in that of the known strokes.
-_ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.62, 2.0, 1.7
+_ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.0, 1.7
 # Where the network is this sure, so many times wider: a filled arrow, a word that was crossed out.
 _CERTAIN, _CERTAIN_WIDTH = 0.9, 3.0
 # Beside known writing on the photo a long line as wide as its strokes is a pen's, though faded to the metal's colour.
 _LINE_AREA_PX, _LINE_PROBABILITY, _LINE_LENGTH, _LINE_WIDTHS = 1500, 0.45, 12.0, (0.5, 1.6)
 # Straight, within a box of so many widths, or bent, and little of its box.
 _STRAIGHT_WIDTHS, _LINE_FILL = 2.5, 0.4
-# It is this much nearer to the known ink than to the bare metal beside it, from which it differs clearly, in L*a*b*.
-_ALIKE_SHARE, _LEAST_CONTRAST = 0.5, 10.0
+# It is this much nearer to the known ink than to the bare metal beside it, from which it differs clearly, in L*a*b*; to
+# so many of the known pieces, for a faded one has the colour of many a stain.
+_ALIKE_SHARE, _LEAST_CONTRAST, _SHARED_BY = 0.5, 10.0, 0.25
 # Bare metal beside a stroke begins behind its soft edge.
 _SOFT_EDGE_PX, _METAL_PX = 4, 15
 
@@ -143,7 +144,7 @@ def _has_shape(piece: Mask, length: float, most_px: float) -> bool:
 
 
 def _is_of(colours: list[Floats], lab: Floats, inked: Mask, piece: Mask) -> bool:
-    """Whether a piece, (H, W) bool, is much nearer to one of the colours than to the bare metal around it."""
+    """Whether a piece, (H, W) bool, is much nearer to enough of the colours than to the bare metal around it."""
     side = max(inked.shape)
     soft, metal = (max(1, round(px * side / REFERENCE_SIDE_PX)) for px in (_SOFT_EDGE_PX, _METAL_PX))
     window = window_of(piece, soft + metal)
@@ -153,5 +154,5 @@ def _is_of(colours: list[Floats], lab: Floats, inked: Mask, piece: Mask) -> bool
         return False
     colour, bare = np.median(near[own], axis=0), np.median(near[around], axis=0)
     contrast = float(np.linalg.norm(colour - bare))
-    off = min(float(np.linalg.norm(colour - known)) for known in colours)
-    return contrast >= _LEAST_CONTRAST and off <= _ALIKE_SHARE * contrast
+    off = np.array([np.linalg.norm(colour - known) for known in colours])
+    return contrast >= _LEAST_CONTRAST and float((off <= _ALIKE_SHARE * contrast).mean()) >= _SHARED_BY
