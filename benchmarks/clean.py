@@ -6,7 +6,10 @@ whole `clean` step, and the plain chain of published scripts: EasyOCR's boxes at
 dilation, OpenCV's Telea on the whole photo.
 
     python benchmarks/clean.py [--photos 6] [--clean FOLDER] [--backend texture] [--lpips WEIGHTS] [--sheet FILE.jpg]
+    python benchmarks/clean.py --clean FOLDER --fonts FOLDER [...]
     python benchmarks/clean.py --marked FOLDER [--backend texture]
+
+The ink network learned from the renderer's letters, with which `--clean` writes too; `--fonts` writes with others.
 
 PSNR and texture (local deviation of grey against the truth's; 1 is right) are taken over the writing and 24 px around
 it on a photo of 1500 px, the same for all; `outside` is the share of pixels beyond that which changed. LPIPS (Zhang et
@@ -17,6 +20,7 @@ given, `false` is the share of pixels that are masked on them without writing.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +42,9 @@ from weldgen.report.sheets import strip
 from weldgen.runtime import evenly
 from weldgen.synthesis.render.photos import render_photo_with_masks
 from weldgen.synthesis.render.writing import write_on
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.parts.hands import write_by_hand
 
 WIDTH_PX, HEIGHT_PX = 1200, 800
 PLAIN = "plain chain"
@@ -71,13 +78,13 @@ def cases(count: int) -> list[Case]:
     return found
 
 
-def given_cases(folder: Path, count: int) -> list[Case]:
-    """Writing drawn on clean images, evenly chosen from a folder."""
+def given_cases(folder: Path, count: int, fonts: Sequence[Path] = ()) -> list[Case]:
+    """Writing drawn on clean images, evenly chosen from a folder: with the renderer's letters, or in given fonts."""
     paths = evenly(sorted(path for path in folder.rglob("*") if is_image_name(path)), count)
     found = []
     for seed, path in enumerate(paths):
         truth = read_rgb(path)
-        marked, ink = write_on(truth, seed)
+        marked, ink = write_by_hand(truth, seed, fonts) if fonts else write_on(truth, seed)
         found.append(Case(marked, truth, ink))
     return found
 
@@ -248,6 +255,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=6)
     parser.add_argument("--sheet", type=Path, help="write before / results / truth of each photo to this file")
     parser.add_argument("--clean", type=Path, help="folder of images without writing, on which it is drawn")
+    parser.add_argument("--fonts", type=Path, help="folder of fonts (.ttf, .otf, .woff) to write with on them")
     parser.add_argument("--backend", choices=INPAINTERS, action="append", help="these inpainters only")
     parser.add_argument("--lpips", type=Path, help="AlexNet's convolutions, torchvision's format")
     parser.add_argument("--marked", type=Path, help="folder of photos with writing: speed, and items left")
@@ -255,7 +263,9 @@ def main() -> None:
     if options.marked:
         return compare_marked(options.marked, options.backend or ["texture"])
     if options.clean:
-        photos = given_cases(options.clean, options.photos)
+        files = sorted(options.fonts.iterdir()) if options.fonts else []
+        fonts = [file for file in files if file.suffix in (".ttf", ".otf", ".woff")]
+        photos = given_cases(options.clean, options.photos, fonts)
         print(f"writing drawn on {len(photos)} images of {options.clean.name}")
     else:
         photos = cases(options.photos)
