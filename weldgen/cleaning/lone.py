@@ -29,9 +29,9 @@ _LENGTH = 2.5
 _WIDTH_PX = 50
 # Strokes this close together, as a share of the photo's long side, are one piece; so close to known ones, part of them.
 _PIECE_SHARE, _BESIDE_SHARE = 0.008, 0.02
-# What lies beside known strokes is part of them if it is not much wider than they are, and not quite unclear: pores and
-# glare are found beside writing too.
-_BESIDE_WIDTH, _BESIDE_PROBABILITY = 1.4, 0.45
+# What lies beside known strokes is part of them, however faint, if it is not much wider than they are: pores and glare
+# are found beside writing too.
+_BESIDE_WIDTH = 1.4
 # The same of ink that is of a known colour; its width in that of the known strokes.
 _ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.0, 1.7
 # Where the network is this sure, so many times wider: a filled arrow, a word that was crossed out.
@@ -67,7 +67,7 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
     others = []
     for window, piece in _pieces(found):
         clear = float(probability[window][piece].mean())
-        beside = (piece & near[window]).any() and _is_part(piece, clear, usual)
+        beside = (piece & near[window]).any() and stroke_width(piece) <= _BESIDE_WIDTH * usual
         if beside or _is_drawn(piece, clear, side):
             result[window] |= piece
         else:
@@ -100,11 +100,6 @@ def _pieces(strokes: Mask) -> Iterator[tuple[Window, Mask]]:
         left, top, width, height, _ = stats[index]
         window = np.s_[top : top + height, left : left + width]
         yield window, strokes[window] & (labels[window] == index)
-
-
-def _is_part(piece: Mask, clear: float, usual_px: float) -> bool:
-    """Whether ink beside known strokes is a part of them: much broader ones are pores, or glare."""
-    return clear >= _BESIDE_PROBABILITY and stroke_width(piece) <= _BESIDE_WIDTH * usual_px
 
 
 def _is_drawn(piece: Mask, clear: float, side: int) -> bool:
