@@ -1,4 +1,7 @@
-"""Writing by other hands than the renderer's, whose letters the ink network learned from: fonts, arrows, loops."""
+"""Writing by other hands than the renderer's, whose letters the ink network learned from: fonts, arrows, loops.
+
+On purpose nothing here is shared with what draws training examples (`assets/training`): it would measure itself.
+"""
 
 from __future__ import annotations
 
