@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import io
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -146,13 +147,13 @@ def supply_and_judge(asked: argparse.Namespace) -> tuple[Replay, list[tuple[torc
     """Endless training examples, and fixed crops of rendered welds that are in none of them."""
     pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share)
     fonts = Fonts(sorted([*asked.fonts.glob("*.woff"), *asked.fonts.glob("*.ttf")]) if asked.fonts else [])
-    judge = Examples(kept, SEED + 1, fonts, asked.pores_share)
+    drawn_on = partial(Examples, fonts=fonts, pores_share=asked.pores_share)
+    judge = drawn_on(kept, SEED + 1)
     crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
     columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*crops, strict=True)]
     held_out = [tuple(column[at : at + 16] for column in columns) for at in range(0, HELD_OUT_CROPS, 16)]
-    return Replay(
-        Examples(pictures, SEED, fonts).example, asked.workers, torch.device(asked.device), asked.first
-    ), held_out
+    supply = Replay(drawn_on(pictures, SEED).example, asked.workers, torch.device(asked.device), asked.first)
+    return supply, held_out
 
 
 def start(resume: Path | None) -> InkNet:

@@ -77,7 +77,8 @@ def scrawl(letter_px: float, width_px: float, rng: Rng) -> Floats:
     elif kind == 2:  # a loop around something
         at = np.linspace(0, 2 * np.pi * rng.uniform(0.85, 1.15), 24)[:, None]
         axes = letter_px * rng.uniform(0.5, 2.0, 2)
-        points = np.hstack([np.cos(at), np.sin(at)]) * axes * (1 + 0.08 * np.cumsum(rng.normal(0, 0.3, at.shape)))[0]
+        wobble = 1 + 0.08 * np.cumsum(rng.normal(0, 0.3, at.shape), axis=0)
+        points = np.hstack([np.cos(at), np.sin(at)]) * axes * wobble
         _line(sheet, middle + points @ _turn(rng), thick, smooth=True)
     else:  # a long line, now and then an arrow
         reach = letter_px * np.exp(rng.uniform(0, 1.5))

@@ -7,6 +7,7 @@ than a pen's stroke: a filled arrow, a word that was crossed out.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -47,6 +48,25 @@ _ALIKE_SHARE, _LEAST_CONTRAST, _SHARED_BY = 0.5, 10.0, 0.25
 _SOFT_EDGE_PX, _METAL_PX = 4, 15
 
 
+@dataclass(frozen=True, eq=False)
+class _Piece:
+    """Strokes that are close together.
+
+    Attributes:
+        window: Rows and columns of the photo that hold them.
+        mask: (h, w) bool, the strokes within the window.
+        clear: Mean probability of ink, 0 to 1.
+        pixels: How many they are.
+        width_px: Their mean width.
+    """
+
+    window: Window
+    mask: Mask
+    clear: float
+    pixels: int
+    width_px: float
+
+
 def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure: float) -> Mask:
     """Strokes that lie in no region, (H, W) bool: clear ones, less clear ones beside known strokes, and known ink.
 
@@ -65,26 +85,22 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
     near = dilate(known, round(_BESIDE_SHARE * side))
     usual = stroke_width(known) if known.any() else 0.0
     others = []
-    for window, piece in _pieces(found):
-        clear = float(probability[window][piece].mean())
-        beside = (piece & near[window]).any() and stroke_width(piece) <= _BESIDE_WIDTH * usual
-        if beside or _is_drawn(piece, clear, side):
-            result[window] |= piece
+    for window, mask in _pieces(found):
+        piece = _Piece(window, mask, float(probability[window][mask].mean()), int(mask.sum()), stroke_width(mask))
+        beside = (mask & near[window]).any() and piece.width_px <= _BESIDE_WIDTH * usual
+        if beside or _is_drawn(piece, side):
+            result[window] |= mask
         else:
-            others.append((window, piece, clear))
+            others.append(piece)
     writing = known | result
     if not others or not writing.any():
         return result
-    colours = [np.median(lab[window][piece], axis=0) for window, piece in _pieces(writing)]
+    colours = [np.median(lab[window][mask], axis=0) for window, mask in _pieces(writing)]
     usual = stroke_width(writing)
-    for window, piece, clear in others:
-        if _is_line(piece, clear, usual, side):
-            result[window] |= piece
-        elif _is_alike(piece, clear, usual, side):
-            whole = np.zeros_like(found)
-            whole[window] = piece
-            if _is_of(colours, lab, found | known, whole):
-                result |= whole
+    for piece in others:
+        alike = _is_alike(piece, usual, side) and _is_of(colours, lab, found | known, piece)
+        if alike or _is_line(piece, usual, side):
+            result[piece.window] |= piece.mask
     return result
 
 
@@ -102,48 +118,50 @@ def _pieces(strokes: Mask) -> Iterator[tuple[Window, Mask]]:
         yield window, strokes[window] & (labels[window] == index)
 
 
-def _is_drawn(piece: Mask, clear: float, side: int) -> bool:
+def _is_drawn(piece: _Piece, side: int) -> bool:
     """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke."""
-    broad = stroke_width(piece) > _BROAD_PX * side / REFERENCE_SIDE_PX
-    enough = piece.sum() >= _area(LONE_AREA_PX, side) and clear >= (_BROAD_PROBABILITY if broad else LONE_PROBABILITY)
-    return bool(enough and _has_shape(piece, _LENGTH, _WIDTH_PX * side / REFERENCE_SIDE_PX))
+    broad = piece.width_px > _BROAD_PX * side / REFERENCE_SIDE_PX
+    enough = piece.pixels >= _area(LONE_AREA_PX, side) and piece.clear >= (
+        _BROAD_PROBABILITY if broad else LONE_PROBABILITY
+    )
+    return enough and _has_shape(piece, _LENGTH, _WIDTH_PX * side / REFERENCE_SIDE_PX)
 
 
-def _is_line(piece: Mask, clear: float, usual_px: float, side: int) -> bool:
+def _is_line(piece: _Piece, usual_px: float, side: int) -> bool:
     """Whether ink is a long line, about as wide as the strokes of the writing are usually."""
     least, most = (share * usual_px for share in _LINE_WIDTHS)
-    enough = clear >= _LINE_PROBABILITY and piece.sum() >= _area(_LINE_AREA_PX, side)
-    return (
-        enough and stroke_width(piece) >= least and _has_shape(piece, _LINE_LENGTH, most) and _is_thin(piece, usual_px)
-    )
+    enough = piece.clear >= _LINE_PROBABILITY and piece.pixels >= _area(_LINE_AREA_PX, side)
+    fits = piece.width_px >= least and _has_shape(piece, _LINE_LENGTH, most)
+    return enough and fits and _is_thin(piece, usual_px)
 
 
-def _is_thin(piece: Mask, usual_px: float) -> bool:
+def _is_thin(piece: _Piece, usual_px: float) -> bool:
     """Whether a piece is straight, or leaves most of the box around it free; a ragged stain does neither."""
-    sides = cv2.minAreaRect(cv2.findNonZero(piece.astype(np.uint8)))[1]
+    sides = cv2.minAreaRect(cv2.findNonZero(piece.mask.astype(np.uint8)))[1]
     box = max(1.0, sides[0]) * max(1.0, sides[1])
-    return bool(min(sides) <= _STRAIGHT_WIDTHS * usual_px or piece.sum() <= _LINE_FILL * box)
+    return bool(min(sides) <= _STRAIGHT_WIDTHS * usual_px or piece.pixels <= _LINE_FILL * box)
 
 
-def _is_alike(piece: Mask, clear: float, usual_px: float, side: int) -> bool:
+def _is_alike(piece: _Piece, usual_px: float, side: int) -> bool:
     """Whether ink is large and clear enough to be part of the writing, if it has a colour of it."""
-    widest = usual_px * (_CERTAIN_WIDTH if clear >= _CERTAIN else _ALIKE_WIDTH)
-    enough = clear >= _ALIKE_PROBABILITY and piece.sum() >= _area(_ALIKE_AREA_PX, side)
+    widest = usual_px * (_CERTAIN_WIDTH if piece.clear >= _CERTAIN else _ALIKE_WIDTH)
+    enough = piece.clear >= _ALIKE_PROBABILITY and piece.pixels >= _area(_ALIKE_AREA_PX, side)
     return enough and _has_shape(piece, _ALIKE_LENGTH, widest)
 
 
-def _has_shape(piece: Mask, length: float, most_px: float) -> bool:
+def _has_shape(piece: _Piece, length: float, most_px: float) -> bool:
     """Whether a piece is so many times longer than wide, and not too wide."""
-    width = stroke_width(piece)
-    return bool(piece.sum() >= length * width**2 and width <= most_px)
+    return piece.pixels >= length * piece.width_px**2 and piece.width_px <= most_px
 
 
-def _is_of(colours: list[Floats], lab: Floats, inked: Mask, piece: Mask) -> bool:
-    """Whether a piece, (H, W) bool, is much nearer to enough of the colours than to the bare metal around it."""
+def _is_of(colours: list[Floats], lab: Floats, inked: Mask, piece: _Piece) -> bool:
+    """Whether a piece is much nearer to enough of the colours than to the bare metal around it."""
     side = max(inked.shape)
+    whole = np.zeros(inked.shape, bool)
+    whole[piece.window] = piece.mask
     soft, metal = (max(1, round(px * side / REFERENCE_SIDE_PX)) for px in (_SOFT_EDGE_PX, _METAL_PX))
-    window = window_of(piece, soft + metal)
-    own, near = piece[window], lab[window]
+    window = window_of(whole, soft + metal)
+    own, near = whole[window], lab[window]
     around = dilate(own, soft + metal) & ~dilate(own | inked[window], soft)
     if not around.any():
         return False
