@@ -24,7 +24,7 @@ FLOORS = [
     {"data"},
     {"receipts", "runfolder", "features"},
     {"config", "inference", "weights", "hub_weights", "decision", "tta"},
-    {"runtime", "hub_parts", "weight_list"},
+    {"runtime", "quantisation", "hub_parts", "weight_list"},
     {"errors", "weldgen"},
 ]
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from weldgen.errors import BackendError
+from weldgen.quantisation import Range, quantise
 from weldgen.runtime import cpu_count
 
 Array = npt.NDArray[Any]
@@ -29,6 +30,8 @@ class Network:
         device: `cpu` or `cuda`.
         precision: `fp32`, or `bf16` to let OpenVINO use bfloat16 where the CPU has it.
         threads: CPU threads, 0 for all cores.
+        ranges: What goes into its convolutions (`weldgen.quantisation`): OpenVINO computes them in int8 where the CPU
+            can; empty: in `precision`, as everything else is.
 
     Raises:
         BackendError: The runtime is missing or cannot read the network.
@@ -42,6 +45,7 @@ class Network:
         device: str = "cpu",
         precision: str = "fp32",
         threads: int = 0,
+        ranges: Sequence[Range] = (),
     ) -> None:
         if runtime == "auto":
             present = importlib.util.find_spec("openvino") is not None
@@ -54,7 +58,9 @@ class Network:
         name = model.name if isinstance(model, Path) else "the network"
         try:
             self._run: _OpenVino | _OnnxRuntime = (
-                _OpenVino(model, precision, threads) if runtime == "openvino" else _OnnxRuntime(model, device, threads)
+                _OpenVino(model, precision, threads, ranges)
+                if runtime == "openvino"
+                else _OnnxRuntime(model, device, threads)
             )
         except ImportError as error:
             raise BackendError(f"{runtime} is not installed: {error}", f"pip install {runtime}") from error
@@ -106,17 +112,20 @@ def read_metadata(model: Path) -> dict[str, str]:
 
 
 class _OpenVino:
-    def __init__(self, model: Path | bytes, precision: str, threads: int) -> None:
+    def __init__(self, model: Path | bytes, precision: str, threads: int, ranges: Sequence[Range]) -> None:
         import openvino
 
         core = openvino.Core()
+        can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-        if precision == "bf16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if precision == "bf16" and "BF16" in can:
             settings["INFERENCE_PRECISION_HINT"] = "bf16"
         else:
             settings["INFERENCE_PRECISION_HINT"] = "f32"
-        source = str(model) if isinstance(model, Path) else model
-        self._compiled = core.compile_model(core.read_model(source), "CPU", settings)
+        network = core.read_model(str(model) if isinstance(model, Path) else model)
+        if ranges and "INT8" in can:
+            quantise(network, ranges)
+        self._compiled = core.compile_model(network, "CPU", settings)
         self.input_names = [port.get_any_name() for port in self._compiled.inputs]
 
     def __call__(self, inputs: Mapping[str, Array]) -> list[Array]:

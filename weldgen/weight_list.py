@@ -80,7 +80,7 @@ WEIGHTS: dict[str, Weight] = {
             licence="MIT",
             used_by="clean: our network that marks the pixels of ink",
             size_mb=6,
-            sha256="5ec72a3e1689cbbc9f22ae3cb8bb57526d5b338ee306f32f52f01911afda6985",
+            sha256="daf96f3cfb9b46181006eea32a65e405ec9acf9f2d67ec7a8422469afec4d548",
         ),
         Weight(
             id="tones",

@@ -60,22 +60,58 @@ class InkNet(nn.Module):
         self.last = nn.Conv2d(32, 2, 3, padding=1)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return F.interpolate(self.halved(image), scale_factor=2.0, mode="bilinear", align_corners=False)
+
+    def halved(self, image: torch.Tensor) -> torch.Tensor:
+        """The logits before they are enlarged, (N, 2, H/2, W/2)."""
         features = self.encoder(image)
         x = features[-1]
         for up, fine in zip(self.up, reversed(features[:-1]), strict=True):
             x = up(x, fine)
-        return F.interpolate(self.last(x), scale_factor=2.0, mode="bilinear", align_corners=False)
+        logits: torch.Tensor = self.last(x)
+        return logits
 
 
 class Shipped(nn.Module):
-    """The network as it ships: uint8 RGB (N, H, W, 3) to probabilities (N, 2, H, W)."""
+    """The network as it ships: uint8 RGB (N, H, W, 3) to logits (N, 2, H/2, W/2), for OpenCV enlarges faster."""
 
     def __init__(self, net: InkNet) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.sigmoid(self.net(image.permute(0, 3, 1, 2).float() / 127.5 - 1))
+        return self.net.halved(image.permute(0, 3, 1, 2).float() / 127.5 - 1)
+
+
+def fix_padding(model: onnx.ModelProto) -> None:
+    """Let convolutions pad for themselves what TensorFlow's compute at run time: a fifth of the network's time.
+
+    That of stride s and kernel k is k - s for sides that s divides, of which more at the end.
+    """
+    graph = model.graph
+    made_by = {name: node for node in graph.node for name in node.output}
+    for node in graph.node:
+        pad = made_by.get(node.input[0]) if node.op_type == "Conv" else None
+        if pad is None or pad.op_type != "Pad":
+            continue
+        values = {attribute.name: attribute for attribute in node.attribute}
+        whole = values["kernel_shape"].ints[0] - values["strides"].ints[0]
+        values["pads"].ints[:] = [whole // 2] * 2 + [whole - whole // 2] * 2
+        node.input[0] = pad.input[0]
+    _drop_unused(graph)
+
+
+def _drop_unused(graph: onnx.GraphProto) -> None:
+    """Remove nodes and constants that nothing takes any more."""
+    while True:
+        wanted = {name for node in graph.node for name in node.input} | {output.name for output in graph.output}
+        unused = [node for node in graph.node if wanted.isdisjoint(node.output)]
+        if not unused:
+            break
+        for node in unused:
+            graph.node.remove(node)
+    for constant in [constant for constant in graph.initializer if constant.name not in wanted]:
+        graph.initializer.remove(constant)
 
 
 def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -127,9 +163,11 @@ def export(net: InkNet, path: Path) -> None:
     # The exporter by torch.export takes minutes to prove that the enlarged features fit the finer ones.
     torch.onnx.export(
         Shipped(net).eval(), (example,), buffer, dynamo=False, opset_version=17,
-        input_names=["image"], output_names=["probability"], dynamic_axes={"image": axes},
+        input_names=["image"], output_names=["logits"], dynamic_axes={"image": axes},
     )  # fmt: skip
-    write_halved(onnx.load_from_string(buffer.getvalue()), path)
+    model = onnx.load_from_string(buffer.getvalue())
+    fix_padding(model)
+    write_halved(model, path)
 
 
 def parse() -> argparse.Namespace:

@@ -7,18 +7,22 @@ from pathlib import Path
 import cv2
 import matplotlib
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from assets.ink.examples import INK, UNJUDGED
 from assets.ink.examples import Examples as InkExamples
+from assets.ink.train import InkNet, export, prepared
 from assets.inpaint.examples import FILLED, KIND, LACK, NOTHING, Examples, packed
 from assets.inpaint.network import Fourier, Tones
 from assets.inpaint.train import drawn, measure, step
 from assets.training.hands import Fonts, scrawl, usual_width_px
 from assets.training.pictures import CROP_PX, Pictures
 from assets.training.tools import Replay
+from weldgen.cleaning.ink import probability
 from weldgen.cleaning.tones import HOLE, KNOWN, OUTSIDE, SIDE_PX
+from weldgen.inference import Network
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +146,18 @@ def test_other_hands_and_pores_change_examples_only_where_asked(pictures, fonts)
         assert np.array_equal(plain.example(index)[0], same.example(index)[0])
     assert any(not np.array_equal(plain.example(i)[1], others.example(i)[1]) for i in range(6))
     assert all(not np.array_equal(plain.example(i)[0], porous.example(i)[0]) for i in range(6))
+
+
+def test_the_ink_network_ships_with_fixed_padding_and_the_same_answers(tmp_path):
+    torch.manual_seed(0)
+    net = InkNet().eval()
+    export(net, tmp_path / "ink.onnx")
+    kinds = {node.op_type for node in onnx.load(tmp_path / "ink.onnx").graph.node}
+    assert not kinds & {"Pad", "Ceil"}, "no padding is computed at run time"
+    image = np.random.default_rng(0).integers(0, 255, (1, 96, 160, 3), np.uint8)
+    (logits,) = Network(tmp_path / "ink.onnx", threads=1)(image)[0]
+    with torch.inference_mode():
+        (wanted,) = torch.sigmoid(net(prepared(torch.from_numpy(image))))
+    found = np.stack([probability(plane, (96, 160)) for plane in logits])
+    assert found.shape == wanted.shape and np.ptp(wanted.numpy()) > 0.01
+    assert np.abs(found - wanted.numpy()).max() < 2e-3, "the weights are kept in fp16"

@@ -6,6 +6,7 @@ networks run through `weldgen.inference`, where OpenVINO takes a fraction of the
 
 from __future__ import annotations
 
+import json
 import logging
 import tempfile
 import warnings
@@ -22,6 +23,7 @@ from weldgen import weights
 from weldgen.cleaning.settings import DETECTOR_WEIGHTS, EASYOCR, RAPIDOCR, DetectConfig, detector_names
 from weldgen.errors import BackendError
 from weldgen.inference import Network
+from weldgen.runtime import resource_dir
 
 # CRAFT is by far the slowest network here. On photos of 3:2 it covered 19, 18 and 19 of 24 written items at 640, 704
 # and 768 px; long photos keep their length.
@@ -89,8 +91,8 @@ class EasyOcrDetector:
             ["en"], gpu=on_gpu, model_storage_directory=str(folder), download_enabled=False, detector=False,
             recognizer=False, verbose=False, quantize=False,
         )  # fmt: skip
-        network = _load_craft(Path(self._reader.getDetectorPath("craft")))
-        self._maps = _ScoreMaps(_through_openvino(network, config.precision) if device == "cpu" else network.to(device))
+        network = load_craft(Path(self._reader.getDetectorPath("craft")))
+        self._maps = _ScoreMaps(_on_cpu(network, config.precision) if device == "cpu" else network.to(device))
         self._reader.detector = self._maps
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
@@ -148,7 +150,7 @@ class RapidOcrDetector:
         # rapidocr sorts the boxes but not their scores, which mixes them up; their order does not matter here
         network.sorted_boxes = lambda boxes: boxes
         if device == "cpu":
-            network.session = _maps_of(Network(next(folder.glob("*_det_*.onnx")), precision=config.precision))
+            network.session = _maps_of(Network(next(folder.glob("*_det_*.onnx")), precision=_rest_of(config.precision)))
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)  # an image without text is no warning here
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
@@ -207,7 +209,7 @@ class _ScoreMaps:
         return float(np.clip(self._text.max(initial=0.0, where=inside > 0), 0, 1))
 
 
-def _load_craft(path: Path) -> Any:
+def load_craft(path: Path) -> Any:
     """EasyOCR's network with its weights; EasyOCR itself first fills it with random numbers, for seconds."""
     import torch
     from easyocr.craft import CRAFT
@@ -219,8 +221,13 @@ def _load_craft(path: Path) -> Any:
     return network.eval()
 
 
-def _through_openvino(network: Any, precision: str) -> Callable[[Any], tuple[Any, Any]]:
-    """The same network as ONNX behind `Network`, called with and returning torch tensors."""
+def craft_ranges_file() -> Path:
+    """What goes into each convolution of EasyOCR's network; `assets/craft/ranges.py` measures it."""
+    return resource_dir("assets") / "craft" / "ranges.json"
+
+
+def craft_as_onnx(network: Any) -> bytes:
+    """EasyOCR's network as ONNX: `image` (1, 3, H, W) to `maps` and `features`, for H and W that 32 divides."""
     import torch
 
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
@@ -230,13 +237,26 @@ def _through_openvino(network: Any, precision: str) -> Callable[[Any], tuple[Any
             network, (torch.zeros(1, 3, 160, 224),), str(path), dynamo=False, input_names=["image"],
             output_names=["maps", "features"], dynamic_axes={"image": {2: "height", 3: "width"}},
         )  # fmt: skip
-        onnx = Network(path.read_bytes(), precision=precision)
+        return path.read_bytes()
+
+
+def _on_cpu(network: Any, precision: str) -> Callable[[Any], tuple[Any, Any]]:
+    """The same network behind `Network`, called with and returning torch tensors."""
+    import torch
+
+    ranges = json.loads(craft_ranges_file().read_text(encoding="utf-8")) if precision == "int8" else []
+    onnx = Network(craft_as_onnx(network), precision=_rest_of(precision), ranges=ranges)
 
     def run(images: Any) -> tuple[Any, Any]:
         maps, features = onnx(images.numpy())
         return torch.from_numpy(maps), features
 
     return run
+
+
+def _rest_of(precision: str) -> str:
+    """The precision of what is not computed in int8."""
+    return "bf16" if precision == "int8" else precision
 
 
 def _maps_of(network: Network) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:

@@ -98,8 +98,14 @@ class InkSegmenter:
         canvas = cv2.resize(image, size, interpolation=method)
         below, right = -size[1] % _MULTIPLE_PX, -size[0] % _MULTIPLE_PX
         padded = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_REPLICATE)
-        ink, stamped = self._network(padded[None])[0][0][:, : size[1], : size[0]]
-        return InkMap(np.ascontiguousarray(ink, np.float32), np.ascontiguousarray(stamped, np.float32))
+        ink, stamped = (probability(logits, padded.shape) for logits in self._network(padded[None])[0][0])
+        return InkMap(*(np.ascontiguousarray(plane[: size[1], : size[0]]) for plane in (ink, stamped)))
+
+
+def probability(logits: Floats, shape: tuple[int, ...]) -> Floats:
+    """Probability (H, W) of logits (H/2, W/2)."""
+    exponent = -cv2.resize(np.asarray(logits, np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(1 / (1 + cv2.exp(exponent)), np.float32)
 
 
 def _with_strokes(near: Floats, far: Floats) -> Floats:
