@@ -141,6 +141,18 @@ def test_ink_that_the_network_takes_for_stamped_goes_all_the_same(marked_plate):
     assert text_mask(marked, [region(strokes)], seen(strokes, stamped=True), MaskConfig()).holes[strokes].mean() > 0.95
 
 
+def test_a_dark_pit_that_the_network_takes_for_a_stamped_character_stays(make_plate):
+    plate = make_plate(3, 500, 400)
+    pit, far, beside = (np.zeros(plate.shape[:2], bool) for _ in range(3))
+    for mask, left, top in ((pit, 200, 180), (far, 400, 40), (beside, 230, 180)):
+        mask[top : top + 40, left : left + 7] = True
+    pitted = plate.copy()
+    pitted[pit | far | beside] = 15
+    alone = text_mask(pitted, [], seen(pit | far, stamped=True), MaskConfig())
+    assert not alone.holes.any(), "nothing is written near either of them"
+    assert text_mask(pitted, [], seen(pit | beside, stamped=True), MaskConfig()).holes[pit].mean() > 0.9, "two in a row"
+
+
 def test_the_margin_stops_at_a_dark_table(make_plate, write_on):
     plate = make_plate(6, 600, 400)
     marked, strokes = write_on(plate, "58", (375, 120))

@@ -22,6 +22,9 @@ _SEEN = 0.3
 _OWN_COLOUR = 16.0
 _BOTH_SIDES = 0.4
 _AROUND_SHARE = 0.012  # metal around a character, as a share of the long side
+# Pits and pores look pressed in and are dark, as painted characters are; but characters have others beside them, or
+# this sure ink, within so many times their longer side.
+_INK, _BESIDE = 0.5, 3.0
 
 
 def ink_probability(image: RGB, seen: InkMap, *, stamped: bool) -> Floats:
@@ -37,28 +40,40 @@ def ink_probability(image: RGB, seen: InkMap, *, stamped: bool) -> Floats:
         return both
     pressed = (seen.stamped > seen.ink) & (seen.stamped > _SEEN)
     probability = np.where(seen.stamped > seen.ink, 0, seen.ink).astype(np.float32)
-    painted = _painted(image, pressed, both > _SEEN)
+    painted = _painted(image, pressed, both > _SEEN, probability > _INK)
     probability[painted] = both[painted]
     return probability
 
 
-def _painted(image: RGB, pressed: Mask, marked: Mask) -> Mask:
-    """The pieces of `pressed` that have a colour of their own."""
-    result = np.zeros_like(pressed)
+def _painted(image: RGB, pressed: Mask, marked: Mask, written: Mask) -> Mask:
+    """The pieces of `pressed` that have a colour of their own and stand beside another one or something written."""
     if not pressed.any():
-        return result
+        return pressed
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pressed.astype(np.uint8), connectivity=8)
     reach = max(3, round(_AROUND_SHARE * max(pressed.shape)))
+    found = np.zeros_like(pressed)
     for index in range(1, count):
-        left, top, width, height, _ = stats[index]
-        window = np.s_[max(0, top - reach) : top + height + reach, max(0, left - reach) : left + width + reach]
+        window = _window(stats[index], reach)
         piece = labels[window] == index
         around = dilate(piece, reach) & ~dilate(marked[window], 2)
         if not around.any():
             continue
         lab = cv2.cvtColor(image[window].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-        result[window] |= piece & _own_colour(lab, piece, np.median(lab[around], axis=0))
+        found[window] |= piece & _own_colour(lab, piece, np.median(lab[around], axis=0))
+    writing, result = found | written, np.zeros_like(pressed)
+    for index in np.unique(labels[found]):
+        beside = _window(stats[index], round(_BESIDE * max(stats[index][2:4])))
+        piece = labels[beside] == index
+        if (writing[beside] & ~piece).any():
+            result[beside] |= found[beside] & piece
     return result
+
+
+def _window(stats: npt.NDArray[np.int32], margin_px: int) -> tuple[slice, slice]:
+    """Rows and columns of a connected component, by OpenCV's statistics of it, and a margin."""
+    left, top, width, height = (int(value) for value in stats[:4])
+    rows = slice(max(0, top - margin_px), top + height + margin_px)
+    return rows, slice(max(0, left - margin_px), left + width + margin_px)
 
 
 def _own_colour(lab: Floats, piece: Mask, metal: Floats) -> Mask:
