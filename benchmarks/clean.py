@@ -262,9 +262,13 @@ def main() -> None:
     options = parser.parse_args()
     if options.marked:
         return compare_marked(options.marked, options.backend or ["texture"])
+    if options.fonts and not options.clean:
+        parser.error("--fonts writes on the images of --clean FOLDER")
     if options.clean:
         files = sorted(options.fonts.iterdir()) if options.fonts else []
         fonts = [file for file in files if file.suffix in (".ttf", ".otf", ".woff")]
+        if options.fonts and not fonts:
+            parser.error(f"{options.fonts} holds no font (.ttf, .otf, .woff)")
         photos = given_cases(options.clean, options.photos, fonts)
         print(f"writing drawn on {len(photos)} images of {options.clean.name}")
     else:

@@ -98,7 +98,7 @@ def test_ranges_of_another_network_are_refused(onnx):
         Network(onnx, runtime="openvino", ranges=[(0, 1)] * 2)
 
 
-def test_ranges_are_written_without_an_infinity():
+def test_the_shipped_ranges_are_those_of_the_convolutions_of_easyocr():
     from weldgen.cleaning.detectors import craft_ranges_file
 
     ranges = json.loads(craft_ranges_file().read_text())

@@ -84,7 +84,7 @@ class Shipped(nn.Module):
 
 
 def fix_padding(model: onnx.ModelProto) -> None:
-    """Let convolutions pad for themselves what TensorFlow's compute at run time: a fifth of the network's time.
+    """Let convolutions pad for themselves what TensorFlow's compute at run time: a sixth of the network's time.
 
     That of stride s and kernel k is k - s for sides that s divides, of which more at the end.
     """

@@ -121,9 +121,8 @@ def _pieces(strokes: Mask) -> Iterator[tuple[Window, Mask]]:
 def _is_drawn(piece: _Piece, side: int) -> bool:
     """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke."""
     broad = piece.width_px > _BROAD_PX * side / REFERENCE_SIDE_PX
-    enough = piece.pixels >= _area(LONE_AREA_PX, side) and piece.clear >= (
-        _BROAD_PROBABILITY if broad else LONE_PROBABILITY
-    )
+    least = _BROAD_PROBABILITY if broad else LONE_PROBABILITY
+    enough = piece.clear >= least and piece.pixels >= _area(LONE_AREA_PX, side)
     return enough and _has_shape(piece, _LENGTH, _WIDTH_PX * side / REFERENCE_SIDE_PX)
 
 
