@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import numpy.typing as npt
 
 from weldgen.errors import BackendError
 from weldgen.quantisation import Range, quantise
-from weldgen.runtime import cpu_count
+from weldgen.runtime import cpu_count, file_hash, resource_dir
 
 Array = npt.NDArray[Any]
 
 RUNTIMES = ("openvino", "onnxruntime")
 # OpenVINO's place for the metadata of ours.
 METADATA_KEY = "weldgen"
+# The precision that needs `ranges`.
+INT8 = "int8"
 
 
 class Network:
@@ -84,6 +87,32 @@ class Network:
         if isinstance(inputs, np.ndarray):
             inputs = {self.input_names[0]: inputs}
         return self._run(inputs)
+
+
+def rest_of(precision: str) -> str:
+    """The precision of what is not computed in int8."""
+    return "bf16" if precision == INT8 else precision
+
+
+def ranges_file(name: str) -> Path:
+    """What goes into the convolutions of one of our networks; `assets/int8/measure.py` measures it."""
+    return resource_dir("assets") / "int8" / f"{name}.json"
+
+
+def ranges_for(name: str, weights: Path, precision: str) -> list[Range]:
+    """The `ranges` of a `Network`, for one of those that were measured.
+
+    Args:
+        name: Of the network.
+        weights: Its file; for any but the one that was measured, such as a later release, there are no ranges.
+        precision: Unless it is `int8` there are none either.
+    """
+    if precision != INT8:
+        return []
+    measured = json.loads(ranges_file(name).read_text(encoding="utf-8"))
+    if measured["weights"] != file_hash(weights):
+        return []
+    return [ends and (ends[0], ends[1]) for ends in measured["ranges"]]
 
 
 def read_metadata(model: Path) -> dict[str, str]:

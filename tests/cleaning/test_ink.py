@@ -22,6 +22,15 @@ def segmenter():
     return InkSegmenter(InkConfig(precision="fp32"))
 
 
+def test_in_int8_it_sees_nearly_the_same(segmenter):
+    """Its weights are kept in fp16, and some of its convolutions are grouped."""
+    coarse = InkSegmenter(InkConfig(precision="int8"))
+    for seed in range(FIRST_SEED, FIRST_SEED + 2):
+        image = render_scene(sample_scene(seed, style=PHOTO), 480, 320).image
+        off = np.abs(segmenter.segment(image).ink - coarse.segment(image).ink)
+        assert 0 < off.mean() < 0.005
+
+
 def ink_of(segmenter, image):
     return segmenter.segment(image).resized(image.shape[:2]).ink > 0.5
 

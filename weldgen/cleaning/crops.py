@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from weldgen.cleaning.morphology import connected
+
 RGB = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Inpaint = Callable[[Sequence[RGB], Sequence[Mask]], list[RGB]]
@@ -35,9 +37,8 @@ def find_crops(holes: Mask, context_px: int) -> list[Crop]:
         holes: (H, W) bool.
         context_px: Metal around a hole; holes that lie closer than a quarter of it share a crop.
     """
-    near = cv2.dilate(holes.astype(np.uint8), np.ones((3, 3), np.uint8))
-    count, _, stats, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
-    boxes = [(x, y, x + w, y + h) for x, y, w, h, _ in stats[1:count].tolist()]
+    near = cv2.dilate(holes.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    boxes = [(columns.start, rows.start, columns.stop, rows.stop) for (rows, columns), _ in connected(near)]
     height, width = holes.shape
     crops = []
     for x0, y0, x1, y1 in _joined(boxes, context_px // 4):

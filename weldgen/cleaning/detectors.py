@@ -6,7 +6,6 @@ networks run through `weldgen.inference`, where OpenVINO takes a fraction of the
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 import warnings
@@ -22,8 +21,7 @@ import numpy.typing as npt
 from weldgen import weights
 from weldgen.cleaning.settings import DETECTOR_WEIGHTS, EASYOCR, RAPIDOCR, DetectConfig, detector_names
 from weldgen.errors import BackendError
-from weldgen.inference import Network
-from weldgen.runtime import resource_dir
+from weldgen.inference import Network, ranges_for, rest_of
 
 # CRAFT is by far the slowest network here. On photos of 3:2 it covered 19, 18 and 19 of 24 written items at 640, 704
 # and 768 px; long photos keep their length.
@@ -91,8 +89,9 @@ class EasyOcrDetector:
             ["en"], gpu=on_gpu, model_storage_directory=str(folder), download_enabled=False, detector=False,
             recognizer=False, verbose=False, quantize=False,
         )  # fmt: skip
-        network = load_craft(Path(self._reader.getDetectorPath("craft")))
-        self._maps = _ScoreMaps(_on_cpu(network, config.precision) if device == "cpu" else network.to(device))
+        file = Path(self._reader.getDetectorPath("craft"))
+        network = load_craft(file)
+        self._maps = _ScoreMaps(_on_cpu(network, file, config.precision) if device == "cpu" else network.to(device))
         self._reader.detector = self._maps
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
@@ -130,7 +129,7 @@ class RapidOcrDetector:
     name = RAPIDOCR
 
     def __init__(self, config: DetectConfig, device: str = "cpu") -> None:
-        folder = weights.require(DETECTOR_WEIGHTS[self.name])
+        file = rapidocr_file()
         try:
             import rapidocr
         except ImportError as error:
@@ -150,7 +149,8 @@ class RapidOcrDetector:
         # rapidocr sorts the boxes but not their scores, which mixes them up; their order does not matter here
         network.sorted_boxes = lambda boxes: boxes
         if device == "cpu":
-            network.session = _maps_of(Network(next(folder.glob("*_det_*.onnx")), precision=_rest_of(config.precision)))
+            ranges = ranges_for(self.name, file, config.precision)
+            network.session = _maps_of(Network(file, precision=rest_of(config.precision), ranges=ranges))
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)  # an image without text is no warning here
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
@@ -221,11 +221,6 @@ def load_craft(path: Path) -> Any:
     return network.eval()
 
 
-def craft_ranges_file() -> Path:
-    """What goes into each convolution of EasyOCR's network; `assets/craft/ranges.py` measures it."""
-    return resource_dir("assets") / "craft" / "ranges.json"
-
-
 def craft_as_onnx(network: Any) -> bytes:
     """EasyOCR's network as ONNX: `image` (1, 3, H, W) to `maps` and `features`, for H and W that 32 divides."""
     import torch
@@ -240,23 +235,27 @@ def craft_as_onnx(network: Any) -> bytes:
         return path.read_bytes()
 
 
-def _on_cpu(network: Any, precision: str) -> Callable[[Any], tuple[Any, Any]]:
-    """The same network behind `Network`, called with and returning torch tensors."""
+def rapidocr_file() -> Path:
+    """The network of rapidocr's detector.
+
+    Raises:
+        BackendError: rapidocr is not installed.
+    """
+    return next(weights.require(DETECTOR_WEIGHTS[RAPIDOCR]).glob("*_det_*.onnx"))
+
+
+def _on_cpu(network: Any, file: Path, precision: str) -> Callable[[Any], tuple[Any, Any]]:
+    """EasyOCR's network, with the weights of a file, behind `Network`: called with and returning torch tensors."""
     import torch
 
-    ranges = json.loads(craft_ranges_file().read_text(encoding="utf-8")) if precision == "int8" else []
-    onnx = Network(craft_as_onnx(network), precision=_rest_of(precision), ranges=ranges)
+    ranges = ranges_for(EASYOCR, file, precision)
+    onnx = Network(craft_as_onnx(network), precision=rest_of(precision), ranges=ranges)
 
     def run(images: Any) -> tuple[Any, Any]:
         maps, features = onnx(images.numpy())
         return torch.from_numpy(maps), features
 
     return run
-
-
-def _rest_of(precision: str) -> str:
-    """The precision of what is not computed in int8."""
-    return "bf16" if precision == "int8" else precision
 
 
 def _maps_of(network: Network) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from weldgen import weights
 from weldgen.cleaning.settings import INK_WEIGHT, InkConfig
-from weldgen.inference import Network
+from weldgen.inference import Network, ranges_for, rest_of
 
 RGB = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -61,7 +61,9 @@ class InkSegmenter:
 
     def __init__(self, config: InkConfig, device: str = "cpu") -> None:
         self._canvas_px = config.canvas_px
-        self._network = Network(weights.require(INK_WEIGHT), device=device, precision=config.precision)
+        file = weights.require(INK_WEIGHT)
+        ranges = ranges_for(INK_WEIGHT, file, config.precision)
+        self._network = Network(file, device=device, precision=rest_of(config.precision), ranges=ranges)
 
     def segment(self, image: RGB) -> InkMap:
         """Ink on a photo, (H, W, 3) uint8 RGB of any size."""

@@ -13,12 +13,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.cleaning.morphology import dilate, hysteresis, stroke_width, window_of
+from weldgen.cleaning.morphology import Window, connected, dilate, hysteresis, stroke_width, window_of
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
-Window = tuple[slice, slice]
 
 # At least so much of it, in square pixels of a photo of 1500 px, and so clearly; broad strokes more clearly, for stains
 # have their shape.
@@ -110,12 +109,8 @@ def _area(area_px: float, side: int) -> float:
 
 def _pieces(strokes: Mask) -> Iterator[tuple[Window, Mask]]:
     """Groups of strokes that are close together: a window, and which of its pixels belong to the group."""
-    groups = dilate(strokes, round(_PIECE_SHARE * max(strokes.shape))).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
-    for index in range(1, count):
-        left, top, width, height, _ = stats[index]
-        window = np.s_[top : top + height, left : left + width]
-        yield window, strokes[window] & (labels[window] == index)
+    for window, group in connected(dilate(strokes, round(_PIECE_SHARE * max(strokes.shape)))):
+        yield window, strokes[window] & group
 
 
 def _is_drawn(piece: _Piece, side: int) -> bool:

@@ -19,7 +19,7 @@ from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.guard import guarded_growth
 from weldgen.cleaning.ink import InkMap
 from weldgen.cleaning.lone import LONE_AREA_PX, LONE_PROBABILITY, lone_ink
-from weldgen.cleaning.morphology import dilate, hysteresis, window_of
+from weldgen.cleaning.morphology import connected, dilate, hysteresis, window_of
 from weldgen.cleaning.regions import LEAST_INK_SHARE, LIKELY_INK, SURE_IN_REGION, beyond_px, filled
 from weldgen.cleaning.scale import REFERENCE_SIDE_PX, scaled_px
 from weldgen.cleaning.settings import MaskConfig
@@ -182,17 +182,12 @@ def _unique(regions: Sequence[TextRegion]) -> list[TextRegion]:
 
 def _ink_regions(strokes: Mask, scale: float) -> list[TextRegion]:
     """Boxes around strokes that no detector found, one for each group of them, in pixels of the photo."""
-    if not strokes.any():
-        return []
-    groups = dilate(strokes, scaled_px(_GROUP_PX, strokes.shape)).astype(np.uint8)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(groups, connectivity=8)
     regions = []
-    for index in range(1, count):
-        x, y, width, height, _ = stats[index]
-        window = np.s_[y : y + height, x : x + width]
-        rows, columns = np.nonzero((labels[window] == index) & strokes[window])
+    for window, group in connected(dilate(strokes, scaled_px(_GROUP_PX, strokes.shape))):
+        rows, columns = np.nonzero(group & strokes[window])
         if len(rows) < LONE_AREA_PX * (max(strokes.shape) / REFERENCE_SIDE_PX) ** 2:
             continue  # the rest of a neighbour
+        y, x = window[0].start, window[1].start
         left, top, right, bottom = x + columns.min(), y + rows.min(), x + columns.max() + 1, y + rows.max() + 1
         corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)], np.float32)
         regions.append(TextRegion(corners / scale, LONE_PROBABILITY, INK))

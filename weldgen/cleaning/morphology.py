@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
+Window = tuple[slice, slice]
 
 
 def dilate(mask: Mask, radius_px: int) -> Mask:
@@ -21,7 +24,7 @@ def dilate(mask: Mask, radius_px: int) -> Mask:
     return result
 
 
-def window_of(mask: Mask, margin_px: int) -> tuple[slice, slice]:
+def window_of(mask: Mask, margin_px: int) -> Window:
     """Rows and columns that hold all of a mask and a margin; nothing of an empty one."""
     left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
     if not width:
@@ -40,11 +43,27 @@ def stroke_width(strokes: Mask) -> float:
 
 def hysteresis(values: Floats, low: float, high: float) -> Mask:
     """Pixels above `low` that are connected to one above `high`, (H, W) bool."""
-    certain = values > high
+    certain, result = values > high, np.zeros(values.shape, bool)
     if not certain.any():
-        return certain
-    count, labels = cv2.connectedComponents((values > low).astype(np.uint8), connectivity=8)
+        return result
+    likely = values > low
+    window = window_of(likely, 0)
+    count, labels = cv2.connectedComponents(likely[window].astype(np.uint8), connectivity=8)
     strong = np.zeros(count, bool)
-    strong[labels[certain]] = True
+    strong[labels[certain[window]]] = True
     strong[0] = False
-    return np.asarray(strong[labels])
+    result[window] = strong[labels]
+    return result
+
+
+def connected(mask: Mask) -> Iterator[tuple[Window, Mask]]:
+    """Connected pieces of a mask, corners count: the rows and columns of each, and which pixels there belong to it."""
+    if not mask.any():
+        return
+    window = window_of(mask, 0)
+    first_row, first_column = (part.start for part in window)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask[window].astype(np.uint8), connectivity=8)
+    for index, (x, y, width, height, _) in enumerate(stats[1:].tolist(), 1):
+        top, left = first_row + y, first_column + x
+        place = slice(top, top + height), slice(left, left + width)
+        yield place, labels[y : y + height, x : x + width] == index
