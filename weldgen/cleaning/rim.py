@@ -48,6 +48,8 @@ _OTHERWISE_DEVIATIONS, _LEAST_OTHERWISE, _MOST_OTHERWISE = 1.0, 1.5, 10.0
 _LEAST_CONTRAST, _LEAST_DEVIATIONS = 16.0, 2.0
 # Variance of a photo's numbers themselves, in squared grey levels.
 _LEAST_VARIANCE = 1.0
+# Pixels are looked up in rows of this length: OpenCV takes no picture wider than 32,766.
+_ROW = 1024
 # Share of what counts nearby that a mean needs.
 _ENOUGH = 0.02
 
@@ -77,12 +79,16 @@ def trim(image: RGB, holes: Mask, ink: Mask, scale: float) -> Mask:
     otherwise = np.clip(_OTHERWISE_DEVIATIONS * ink_here.grain, _LEAST_OTHERWISE, _MOST_OTHERWISE)
     inked = np.zeros_like(holes)
     for index in range(1, rings + 1):
-        here = rim & (ring == index)
+        here = np.nonzero(rim & (ring == index))
+        if not len(here[0]):
+            inked = np.zeros_like(holes)
+            continue
         # of all that is there: those that a pixel's own share leaves are the lighter half
-        tone = _mean(ink_here.off, here, stretch_px)
-        towards = dot(tone, ink_here.filter) * ink_here.contrast
-        allowed = np.where(dilate(inked, 2), _FADING * most, most)
-        inked = here & ((towards > allowed) | (largest(tone) > otherwise))
+        tone = _mean_at(ink_here.off, here, stretch_px)
+        towards = dot(tone, ink_here.filter[here][None])[0] * ink_here.contrast[here]
+        allowed = np.where(dilate(inked, 2)[here], _FADING * most[here], most[here])
+        inked = np.zeros_like(holes)
+        inked[here] = (towards > allowed) | (largest(tone)[0] > otherwise)
         bare &= ~inked
     return np.asarray(holes & dilate(holes & ~bare, int(_BLUR_PX * max(0.0, scale - _SHARP_SCALE))))
 
@@ -129,10 +135,30 @@ def _near(values: Floats, where: Mask, sigma_px: float) -> Floats:
     return _enlarged(spread(means, weight[:, :, 0] > _ENOUGH), where)
 
 
-def _mean(values: Floats, where: Mask, sigma_px: float) -> Floats:
-    """Means of what counts nearby, (H, W, 3) float32; 0 where nothing does."""
-    total, weight = _sums(values, where, sigma_px)
-    return _enlarged(np.asarray(total / np.maximum(weight, 1e-6), np.float32), where)
+def _mean_at(values: Floats, places: tuple[npt.NDArray[np.intp], ...], sigma_px: float) -> Floats:
+    """Means over those of some pixels that are near, for each of them, (1, N, 3) float32.
+
+    Args:
+        values: (H, W, 3) float32.
+        places: Rows and columns (N,) of the pixels.
+        sigma_px: What is near; what is much less apart is taken together.
+    """
+    coarse = max(1, int(sigma_px / 2))
+    height, width = (-(-side // coarse) for side in values.shape[:2])
+    rows, columns = places
+    cells = rows // coarse * width + columns // coarse
+    channels = [None, *values[places].T]
+    sums = np.dstack([
+        np.bincount(cells, channel, height * width).reshape(height, width).astype(np.float32) for channel in channels
+    ])  # fmt: skip
+    near = cv2.GaussianBlur(sums, (0, 0), sigma_px / coarse)
+    means = near[:, :, 1:] / np.maximum(near[:, :, :1], 1e-6)
+    x, y = (
+        np.pad((place + 0.5) / coarse - 0.5, (0, -len(place) % _ROW)).astype(np.float32).reshape(-1, _ROW)
+        for place in (columns, rows)
+    )
+    found = cv2.remap(means, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(found.reshape(1, -1, 3)[:, : len(rows)], np.float32)
 
 
 def _sums(values: Floats, where: Mask, sigma_px: float) -> tuple[Floats, Floats]:
