@@ -124,3 +124,19 @@ def test_the_second_look_adds_what_the_first_saw_too_or_what_is_very_clear(segme
     twice = segmenter.look_again(image, seen(image, 1.5)).ink
     assert twice[90, 225] == pytest.approx(far if added else near, abs=0.01)
     assert twice[10, 10] == pytest.approx(0.01)
+
+
+def test_a_clear_stroke_does_not_vouch_for_the_pores_that_the_second_look_joins_to_it(segmenter, monkeypatch):
+    def seen(image, scale):
+        ink = np.full((120, 300) if scale < 1 else (240, 600), 0.01, np.float32)
+        height, width = ink.shape
+        ink[height // 4 : height // 2, width // 4 : width // 3] = 0.95
+        if scale < 1:
+            ink[height // 4 : height // 2, width // 3 : width // 2] = 0.6
+        return InkMap(ink, np.zeros_like(ink))
+
+    monkeypatch.setattr(segmenter, "segment_at", seen)
+    image = np.zeros((240, 600, 3), np.uint8)
+    twice = segmenter.look_again(image, seen(image, 1.5)).ink
+    assert twice[90, 180] == pytest.approx(0.95)
+    assert twice[90, 250] == pytest.approx(0.01)

@@ -25,6 +25,7 @@ _MULTIPLE_PX = 32
 # What a second look at half the size sees above this is believed where the first look saw it too, if only faintly, on
 # average, or where the second is this sure: glare, pores and rust of a bead look like broad strokes from afar.
 _SEEN, _FAINTLY, _CERTAIN = 0.3, 0.2, 0.75
+_CLEARLY = 0.4
 # Small photos are enlarged by at most this.
 _MAX_ENLARGEMENT = 1.5
 
@@ -115,7 +116,10 @@ def _with_strokes(near: Floats, far: Floats) -> Floats:
     count, labels = cv2.connectedComponents((far > _SEEN).astype(np.uint8), connectivity=8)
     place = labels.ravel()
     sizes = np.bincount(place, minlength=count)
-    first, second = (np.bincount(place, plane.ravel(), count) / np.maximum(sizes, 1) for plane in (near, far))
+    # what the first saw clearly speaks for itself, not for a pore beside it that the second takes for the same stroke
+    first, second = (
+        np.bincount(place, plane.ravel(), count) / np.maximum(sizes, 1) for plane in (np.minimum(near, _CLEARLY), far)
+    )
     believed = (first >= _FAINTLY) | (second >= _CERTAIN)
     believed[0] = False
     return np.asarray(np.where(believed[labels], np.maximum(near, far), near), np.float32)
