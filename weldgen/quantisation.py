@@ -50,7 +50,9 @@ def input_ranges(network: Any, inputs: Iterable[npt.NDArray[Any]], chosen: Conta
         for place, convolution in enumerate(convolutions(network))
     ]
     outputs = []
-    for source in filter(None, sources):
+    for source in sources:
+        if source is None:
+            continue
         axes = np.arange(source.get_partial_shape().rank.get_length())
         outputs += [ops.reduce_min(source, axes).output(0), ops.reduce_max(source, axes).output(0)]
     results = [ops.result(output) for output in outputs]
@@ -58,7 +60,7 @@ def input_ranges(network: Any, inputs: Iterable[npt.NDArray[Any]], chosen: Conta
     compiled = openvino.compile_model(measuring, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     seen = np.array([[float(value) for value in compiled(array).values()] for array in inputs])
     ends = zip(seen[:, ::2].min(axis=0).tolist(), seen[:, 1::2].max(axis=0).tolist(), strict=True)
-    return [source and next(ends) for source in sources]
+    return [None if source is None else next(ends) for source in sources]
 
 
 def quantise(network: Any, ranges: Sequence[Range]) -> None:

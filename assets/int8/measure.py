@@ -6,8 +6,8 @@ minutes:
     python -m assets.int8.measure
 
 Which convolutions: all of EasyOCR's network; of the ink network all but the stem and its first block, on whose output
-everything else stands; of rapidocr's, in which many narrow ones
-follow each other, the two of 3 x 3 pixels over many channels.
+everything else stands; of rapidocr's, in which many narrow ones follow each other, the two of 3 x 3 pixels over many
+channels.
 """
 
 from __future__ import annotations

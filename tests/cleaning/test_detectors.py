@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from weldgen.cleaning.detectors import DETECTORS, EasyOcrDetector, TextRegion, load_detectors
+from weldgen.cleaning.detectors import DETECTORS, EasyOcrDetector, TextRegion, load_detectors, rapidocr_file
 from weldgen.cleaning.settings import DETECTOR_WEIGHTS, EASYOCR, RAPIDOCR, DetectConfig
-from weldgen.errors import ConfigError
+from weldgen.errors import BackendError, ConfigError
 
 SMALL = DetectConfig(canvas_size_px=512, rapidocr_canvas_px=512, mag_ratio=1.0)
 
@@ -43,6 +43,23 @@ def test_bare_metal_is_no_writing_and_images_keep_their_order(detectors, marked_
     nothing, something = detectors[name].detect([bare, marked])
     assert nothing == []
     assert something
+
+
+@pytest.mark.parametrize("name", [EASYOCR, RAPIDOCR])
+def test_in_int8_the_same_regions_are_found_with_nearly_the_same_scores(detectors, marked_plate, name):
+    _, marked, _ = marked_plate
+    exact = DETECTORS[name](SMALL.model_copy(update={"precision": "fp32"}), "cpu")
+    (wanted,), (found,) = exact.detect([marked]), detectors[name].detect([marked])
+    assert len(wanted) == len(found) > 0
+    for one, other in zip(wanted, found, strict=True):
+        assert 0 < abs(one.score - other.score) < 0.03
+        assert np.abs(one.polygon - other.polygon).max() <= 4
+
+
+def test_a_rapidocr_without_its_network_is_one_sentence(monkeypatch, tmp_path):
+    monkeypatch.setattr("weldgen.weights.require", lambda name: tmp_path)
+    with pytest.raises(BackendError, match="holds no text detector"):
+        rapidocr_file()
 
 
 def test_rapidocr_keeps_each_score_with_its_box(detectors, make_plate, write_on):

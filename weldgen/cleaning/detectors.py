@@ -239,9 +239,13 @@ def rapidocr_file() -> Path:
     """The network of rapidocr's detector.
 
     Raises:
-        BackendError: rapidocr is not installed.
+        BackendError: rapidocr is not installed, or comes without it.
     """
-    return next(weights.require(DETECTOR_WEIGHTS[RAPIDOCR]).glob("*_det_*.onnx"))
+    folder = weights.require(DETECTOR_WEIGHTS[RAPIDOCR])
+    found = sorted(folder.glob("*_det_*.onnx"))
+    if not found:
+        raise BackendError(f"{folder} holds no text detector (*_det_*.onnx)", "pip install --force-reinstall rapidocr")
+    return found[0]
 
 
 def _on_cpu(network: Any, file: Path, precision: str) -> Callable[[Any], tuple[Any, Any]]:
