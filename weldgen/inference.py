@@ -31,7 +31,8 @@ class Network:
         model: Path or bytes of the ONNX file.
         runtime: `auto`, `openvino` or `onnxruntime`. `auto` is OpenVINO on a CPU, ONNX Runtime on a GPU.
         device: `cpu` or `cuda`.
-        precision: `fp32`, or `bf16` to let OpenVINO use bfloat16 where the CPU has it.
+        precision: `fp32`, or `bf16` to let OpenVINO use bfloat16 where the CPU has it; `int8` is that too, for what
+            has no `ranges`.
         threads: CPU threads, 0 for all cores.
         ranges: What goes into its convolutions (`weldgen.quantisation`): OpenVINO computes them in int8 where the CPU
             can; empty: in `precision`, as everything else is.
@@ -89,11 +90,6 @@ class Network:
         return self._run(inputs)
 
 
-def rest_of(precision: str) -> str:
-    """The precision of what is not computed in int8."""
-    return "bf16" if precision == INT8 else precision
-
-
 def ranges_file(name: str) -> Path:
     """What goes into the convolutions of one of our networks; `assets/int8/measure.py` measures it."""
     return resource_dir("assets") / "int8" / f"{name}.json"
@@ -147,7 +143,7 @@ class _OpenVino:
         core = openvino.Core()
         can = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads}
-        if precision == "bf16" and "BF16" in can:
+        if precision in ("bf16", INT8) and "BF16" in can:
             settings["INFERENCE_PRECISION_HINT"] = "bf16"
         else:
             settings["INFERENCE_PRECISION_HINT"] = "f32"

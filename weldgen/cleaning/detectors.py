@@ -21,7 +21,7 @@ import numpy.typing as npt
 from weldgen import weights
 from weldgen.cleaning.settings import DETECTOR_WEIGHTS, EASYOCR, RAPIDOCR, DetectConfig, detector_names
 from weldgen.errors import BackendError
-from weldgen.inference import Network, ranges_for, rest_of
+from weldgen.inference import Network, ranges_for
 
 # CRAFT is by far the slowest network here. On photos of 3:2 it covered 19, 18 and 19 of 24 written items at 640, 704
 # and 768 px; long photos keep their length.
@@ -150,7 +150,7 @@ class RapidOcrDetector:
         network.sorted_boxes = lambda boxes: boxes
         if device == "cpu":
             ranges = ranges_for(self.name, file, config.precision)
-            network.session = _maps_of(Network(file, precision=rest_of(config.precision), ranges=ranges))
+            network.session = _maps_of(Network(file, precision=config.precision, ranges=ranges))
         logging.getLogger("RapidOCR").setLevel(logging.CRITICAL)  # an image without text is no warning here
 
     def detect(self, images: Sequence[RGB]) -> list[list[TextRegion]]:
@@ -253,7 +253,7 @@ def _on_cpu(network: Any, file: Path, precision: str) -> Callable[[Any], tuple[A
     import torch
 
     ranges = ranges_for(EASYOCR, file, precision)
-    onnx = Network(craft_as_onnx(network), precision=rest_of(precision), ranges=ranges)
+    onnx = Network(craft_as_onnx(network), precision=precision, ranges=ranges)
 
     def run(images: Any) -> tuple[Any, Any]:
         maps, features = onnx(images.numpy())

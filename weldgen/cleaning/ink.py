@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from weldgen import weights
 from weldgen.cleaning.settings import INK_WEIGHT, InkConfig
-from weldgen.inference import Network, ranges_for, rest_of
+from weldgen.inference import Network, ranges_for
 
 RGB = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -25,6 +25,7 @@ _MULTIPLE_PX = 32
 # What a second look at half the size sees above this is believed where the first look saw it too, if only faintly, on
 # average, or where the second is this sure: glare, pores and rust of a bead look like broad strokes from afar.
 _SEEN, _FAINTLY, _CERTAIN = 0.3, 0.2, 0.75
+# More than this the first look does not count for: a clear stroke is no reason to believe in what lies beside it.
 _CLEARLY = 0.4
 # Small photos are enlarged by at most this.
 _MAX_ENLARGEMENT = 1.5
@@ -64,7 +65,7 @@ class InkSegmenter:
         self._canvas_px = config.canvas_px
         file = weights.require(INK_WEIGHT)
         ranges = ranges_for(INK_WEIGHT, file, config.precision)
-        self._network = Network(file, device=device, precision=rest_of(config.precision), ranges=ranges)
+        self._network = Network(file, device=device, precision=config.precision, ranges=ranges)
 
     def segment(self, image: RGB) -> InkMap:
         """Ink on a photo, (H, W, 3) uint8 RGB of any size."""
@@ -116,7 +117,6 @@ def _with_strokes(near: Floats, far: Floats) -> Floats:
     count, labels = cv2.connectedComponents((far > _SEEN).astype(np.uint8), connectivity=8)
     place = labels.ravel()
     sizes = np.bincount(place, minlength=count)
-    # what the first saw clearly speaks for itself, not for a pore beside it that the second takes for the same stroke
     first, second = (
         np.bincount(place, plane.ravel(), count) / np.maximum(sizes, 1) for plane in (np.minimum(near, _CLEARLY), far)
     )
