@@ -62,7 +62,7 @@ def test_a_faded_line_beside_writing_goes_if_it_is_as_wide(make_plate, thickness
     cv2.polylines(line, [np.array([(500, 400), (700, 400), (600, 560)])], False, 1, thickness)
     image = np.where((word * known > 0)[:, :, None], DARK, metal)
     image = np.where((line > 0)[:, :, None], image + 6, image).astype(np.uint8)
-    seen = cv2.GaussianBlur((line * 0.58 + word * 0.95 * known).astype(np.float32), (0, 0), 0.8)
+    seen = cv2.GaussianBlur((line * 0.66 + word * 0.95 * known).astype(np.float32), (0, 0), 0.8)
     found = lone_ink(seen, to_lab(image), (word > 0) & known, 0.25, 0.5)
     assert (found[line > 0].mean() > 0.9) == goes
     assert found[line > 0].any() == goes
@@ -112,3 +112,64 @@ def test_of_the_colour_of_one_faded_word_among_many_it_is_not(make_plate, faded,
     seen = cv2.GaussianBlur((bar * 0.58 + words * 0.95).astype(np.float32), (0, 0), 0.8)
     found = lone_ink(seen, to_lab(image), words > 0, 0.25, 0.5)[bar > 0]
     assert (found.mean() > 0.9) == goes and found.any() == goes
+
+
+@pytest.mark.parametrize(("length", "goes"), [(90, False), (400, True)])
+def test_alone_a_broad_stroke_that_is_not_quite_clear_must_be_long(make_plate, length, goes):
+    metal, stroke = make_plate(3, 900, 600), np.zeros((600, 900), np.uint8)
+    cv2.rectangle(stroke, (300, 300), (300 + length, 322), 1, -1)
+    seen = cv2.GaussianBlur(stroke * np.float32(0.745), (0, 0), 0.5)
+    assert (lone_ink(seen, to_lab(metal), stroke < 0, 0.25, 0.5)[stroke > 0].mean() > 0.9) == goes
+
+
+@pytest.mark.parametrize(("corner", "goes"), [((10, 130), True), ((200, 8), False)])
+def test_a_stroke_that_the_photo_cuts_goes_and_what_lies_along_its_border_stays(make_plate, corner, goes):
+    metal, ink = make_plate(3, 900, 600), np.zeros((600, 900), np.uint8)
+    cv2.rectangle(ink, (400, 0), (400 + corner[0], corner[1]), 1, -1)
+    seen = cv2.GaussianBlur(ink * np.float32(0.95), (0, 0), 0.8)
+    assert (lone_ink(seen, to_lab(metal), ink < 0, 0.25, 0.5)[ink > 0].mean() > 0.9) == goes
+
+
+@pytest.mark.parametrize(
+    ("length", "probability", "company", "goes"),
+    [(30, 0.75, False, False), (30, 0.95, False, True), (120, 0.75, False, True), (30, 0.75, True, True)],
+)
+def test_a_little_ink_must_be_clearer_where_nothing_else_is_written(make_plate, length, probability, company, goes):
+    metal = make_plate(3, 900, 600)
+    word, scratch = np.zeros((2, 600, 900), np.uint8)
+    cv2.rectangle(scratch, (300, 300), (300 + length, 306), 1, -1)
+    if company:
+        cv2.putText(word, "W7", (120, 200), cv2.FONT_HERSHEY_SIMPLEX, 4, 1, 14)
+    seen = cv2.GaussianBlur((scratch * probability + word * 0.95).astype(np.float32), (0, 0), 0.5)
+    found = lone_ink(seen, to_lab(metal), word > 0, 0.25, 0.5)
+    assert (found[scratch > 0].mean() > 0.9) == goes
+
+
+def test_glare_that_touches_dark_ink_stays(make_plate):
+    metal = make_plate(3, 900, 600)
+    word, bar, glare = np.zeros((3, 600, 900), np.uint8)
+    cv2.putText(word, "W7", (120, 300), cv2.FONT_HERSHEY_SIMPLEX, 5, 1, 32)
+    cv2.rectangle(bar, (600, 260), (750, 292), 1, -1)
+    cv2.rectangle(glare, (640, 293), (700, 310), 1, -1)
+    image = np.where(((word | bar) > 0)[:, :, None], DARK, np.where(glare[:, :, None] > 0, 250, metal)).astype(np.uint8)
+    seen = cv2.GaussianBlur(((bar | glare) * 0.65 + word * 0.95).astype(np.float32), (0, 0), 0.8)
+    found = lone_ink(seen, to_lab(image), word > 0, 0.25, 0.5)
+    assert found[bar > 0].mean() > 0.9 and found[glare > 0].mean() < 0.1
+
+
+def test_a_ragged_stain_in_pieces_is_no_line(make_plate):
+    metal = make_plate(3, 900, 600)
+    word, line, dashes = np.zeros((3, 600, 900), np.uint8)
+    cv2.putText(word, "W7", (120, 200), cv2.FONT_HERSHEY_SIMPLEX, 4, 1, 14)
+    cv2.line(line, (450, 450), (750, 450), 1, 14)
+    dashes[line > 0] = 1
+    for x in range(500, 750, 60):
+        dashes[:, x : x + 6] = 0
+    image = np.where((word > 0)[:, :, None], DARK, metal)
+
+    def found(strokes):
+        shown = np.where((strokes > 0)[:, :, None], image + 6, image).astype(np.uint8)
+        seen = cv2.GaussianBlur((strokes * 0.66 + word * 0.95).astype(np.float32), (0, 0), 0.5)
+        return lone_ink(seen, to_lab(shown), word > 0, 0.25, 0.5)[strokes > 0].mean()
+
+    assert found(line) > 0.9 and found(dashes) == 0

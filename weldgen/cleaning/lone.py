@@ -19,14 +19,19 @@ from weldgen.cleaning.scale import REFERENCE_SIDE_PX
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-# At least so much of it, in square pixels of a photo of 1500 px, and so clearly; broad strokes more clearly, for stains
-# have their shape.
-LONE_AREA_PX = 160
+# At least so much of it, in square pixels of a photo of 1500 px, and so clearly. A little must be clearer if nothing
+# else is written on the photo, for pores are small and scratches thin; and broad strokes must, most of all those that
+# are not many times longer, as stains are.
+LONE_AREA_PX = 400
 LONE_PROBABILITY = 0.62
-_BROAD_PX, _BROAD_PROBABILITY = 20, 0.75
+_LITTLE_PX, _LITTLE_PROBABILITY = 1200, 0.82
+_BROAD_PX, _BROAD_PROBABILITY, _STAIN_LENGTH, _STAIN_PROBABILITY = 20, 0.72, 6.0, 0.75
 # and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
 _LENGTH = 2.5
-_WIDTH_PX = 50
+_WIDTH_PX, _CERTAIN_WIDTH_PX = 50, 75
+# A pen's stroke that the photo cuts shows there as wide as it is; what lies along the photo's border for so many times
+# its width is what can be seen beyond the part's edge.
+_CUT_WIDTHS = 4.0
 # Strokes this close together, as a share of the photo's long side, are one piece; so close to known ones, part of them.
 _PIECE_SHARE, _BESIDE_SHARE = 0.008, 0.02
 # What lies beside known strokes is part of them, however faint, if it is not much wider than they are: pores and glare
@@ -35,14 +40,17 @@ _BESIDE_WIDTH = 1.4
 # The same of ink that is of a known colour; its width in that of the known strokes.
 _ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.0, 1.7
 # Where the network is this sure, so many times wider: a filled arrow, a word that was crossed out.
-_CERTAIN, _CERTAIN_WIDTH = 0.9, 3.0
+_CERTAIN, _CERTAIN_WIDTH = 0.9, 4.0
 # Beside known writing on the photo a long line as wide as its strokes is a pen's, though faded to the metal's colour.
-_LINE_AREA_PX, _LINE_PROBABILITY, _LINE_LENGTH, _LINE_WIDTHS = 1500, 0.45, 12.0, (0.5, 1.6)
-# Straight, within a box of so many widths, or bent, and little of its box.
-_STRAIGHT_WIDTHS, _LINE_FILL = 2.5, 0.4
+_LINE_AREA_PX, _LINE_PROBABILITY, _LINE_LENGTH, _LINE_WIDTHS = 1500, 0.56, 12.0, (0.5, 1.6)
+# Straight, within a box of so many widths, or bent, and little of its box; most of it hangs together, which stains do
+# not.
+_STRAIGHT_WIDTHS, _LINE_FILL, _TOGETHER = 2.5, 0.4, 0.6
 # It is this much nearer to the known ink than to the bare metal beside it, from which it differs clearly, in L*a*b*; to
 # so many of the known pieces, for a faded one has the colour of many a stain.
 _ALIKE_SHARE, _LEAST_CONTRAST, _SHARED_BY = 0.5, 10.0, 0.25
+# Where the ink stands out by this much, what differs from the metal in the other direction by half of it is no ink.
+_STRONG_CONTRAST, _BEYOND_METAL = 12.0, -0.5
 # Bare metal beside a stroke begins behind its soft edge.
 _SOFT_EDGE_PX, _METAL_PX = 4, 15
 
@@ -57,6 +65,7 @@ class _Piece:
         clear: Mean probability of ink, 0 to 1.
         pixels: How many they are.
         width_px: Their mean width.
+        cut_px: How many of them lie on the photo's border.
     """
 
     window: Window
@@ -64,6 +73,7 @@ class _Piece:
     clear: float
     pixels: int
     width_px: float
+    cut_px: int
 
 
 def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure: float) -> Mask:
@@ -85,21 +95,25 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
     usual = stroke_width(known) if known.any() else 0.0
     others = []
     for window, mask in _pieces(found):
-        piece = _Piece(window, mask, float(probability[window][mask].mean()), int(mask.sum()), stroke_width(mask))
+        piece = _measured(probability, window, mask)
         beside = (mask & near[window]).any() and piece.width_px <= _BESIDE_WIDTH * usual
-        if beside or _is_drawn(piece, side):
+        if beside or _is_drawn(piece, side, company=bool(known.any())):
             result[window] |= mask
         else:
-            others.append(piece)
+            # a letter beside a stain is judged with it and alone
+            others += [piece, *(_measured(probability, *part) for part in _parts(window, mask))]
     writing = known | result
     if not others or not writing.any():
         return result
     colours = [np.median(lab[window][mask], axis=0) for window, mask in _pieces(writing)]
     usual = stroke_width(writing)
     for piece in others:
-        alike = _is_alike(piece, usual, side) and _is_of(colours, lab, found | known, piece)
-        if alike or _is_line(piece, usual, side):
-            result[piece.window] |= piece.mask
+        drawn = _is_drawn(piece, side, company=True) or _is_line(piece, usual, side)
+        if not drawn and not _is_alike(piece, usual, side):
+            continue
+        bare = _metal_beside(lab, found | known, piece)
+        if drawn or (bare is not None and _is_of(colours, lab, piece, bare)):
+            result[piece.window] |= piece.mask if bare is None else _without_glare(lab, piece, bare)
     return result
 
 
@@ -113,12 +127,39 @@ def _pieces(strokes: Mask) -> Iterator[tuple[Window, Mask]]:
         yield window, strokes[window] & group
 
 
-def _is_drawn(piece: _Piece, side: int) -> bool:
-    """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke."""
-    broad = piece.width_px > _BROAD_PX * side / REFERENCE_SIDE_PX
-    least = _BROAD_PROBABILITY if broad else LONE_PROBABILITY
+def _parts(window: Window, mask: Mask) -> Iterator[tuple[Window, Mask]]:
+    """The strokes of a group that has several, each in a window of its own."""
+    parts = list(connected(mask))
+    if len(parts) > 1:
+        for inner, part in parts:
+            rows, columns = (slice(o.start + i.start, o.start + i.stop) for o, i in zip(window, inner, strict=True))
+            yield (rows, columns), part
+
+
+def _measured(probability: Floats, window: Window, mask: Mask) -> _Piece:
+    """Strokes within a window of a photo whose probability of ink is (H, W)."""
+    height, width = probability.shape
+    rows, columns = window
+    cut = [
+        mask[0].sum() * (rows.start == 0), mask[-1].sum() * (rows.stop == height),
+        mask[:, 0].sum() * (columns.start == 0), mask[:, -1].sum() * (columns.stop == width),
+    ]  # fmt: skip
+    clear = float(probability[window][mask].mean())
+    return _Piece(window, mask, clear, int(mask.sum()), stroke_width(mask), int(sum(cut)))
+
+
+def _is_drawn(piece: _Piece, side: int, *, company: bool) -> bool:
+    """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke; other writing is company."""
+    least = LONE_PROBABILITY
+    if not company and piece.pixels < _area(_LITTLE_PX, side):
+        least = _LITTLE_PROBABILITY
+    elif piece.width_px > _BROAD_PX * side / REFERENCE_SIDE_PX:
+        stain = piece.pixels < _STAIN_LENGTH * piece.width_px**2
+        least = _STAIN_PROBABILITY if stain else _BROAD_PROBABILITY
     enough = piece.clear >= least and piece.pixels >= _area(LONE_AREA_PX, side)
-    return enough and _has_shape(piece, _LENGTH, _WIDTH_PX * side / REFERENCE_SIDE_PX)
+    inside = piece.cut_px <= _CUT_WIDTHS * piece.width_px
+    widest = (_CERTAIN_WIDTH_PX if piece.clear >= _CERTAIN else _WIDTH_PX) * side / REFERENCE_SIDE_PX
+    return enough and inside and _has_shape(piece, _LENGTH, widest)
 
 
 def _is_line(piece: _Piece, usual_px: float, side: int) -> bool:
@@ -126,7 +167,13 @@ def _is_line(piece: _Piece, usual_px: float, side: int) -> bool:
     least, most = (share * usual_px for share in _LINE_WIDTHS)
     enough = piece.clear >= _LINE_PROBABILITY and piece.pixels >= _area(_LINE_AREA_PX, side)
     fits = piece.width_px >= least and _has_shape(piece, _LINE_LENGTH, most)
-    return enough and fits and _is_thin(piece, usual_px)
+    return enough and fits and _is_thin(piece, usual_px) and _is_whole(piece)
+
+
+def _is_whole(piece: _Piece) -> bool:
+    """Whether most of a piece is one stroke."""
+    sizes = [int(part.sum()) for _, part in connected(piece.mask)]
+    return max(sizes) >= _TOGETHER * piece.pixels
 
 
 def _is_thin(piece: _Piece, usual_px: float) -> bool:
@@ -148,18 +195,30 @@ def _has_shape(piece: _Piece, length: float, most_px: float) -> bool:
     return piece.pixels >= length * piece.width_px**2 and piece.width_px <= most_px
 
 
-def _is_of(colours: list[Floats], lab: Floats, inked: Mask, piece: _Piece) -> bool:
-    """Whether a piece is much nearer to enough of the colours than to the bare metal around it."""
+def _metal_beside(lab: Floats, inked: Mask, piece: _Piece) -> Floats | None:
+    """Usual colour of the bare metal around a piece, L*a*b*."""
     side = max(inked.shape)
     whole = np.zeros(inked.shape, bool)
     whole[piece.window] = piece.mask
     soft, metal = (max(1, round(px * side / REFERENCE_SIDE_PX)) for px in (_SOFT_EDGE_PX, _METAL_PX))
     window = window_of(whole, soft + metal)
-    own, near = whole[window], lab[window]
-    around = dilate(own, soft + metal) & ~dilate(own | inked[window], soft)
-    if not around.any():
-        return False
-    colour, bare = np.median(near[own], axis=0), np.median(near[around], axis=0)
+    around = dilate(whole[window], soft + metal) & ~dilate(whole[window] | inked[window], soft)
+    return np.asarray(np.median(lab[window][around], axis=0), np.float32) if around.any() else None
+
+
+def _is_of(colours: list[Floats], lab: Floats, piece: _Piece, bare: Floats) -> bool:
+    """Whether a piece is much nearer to enough of the colours than to the bare metal around it."""
+    colour = np.median(lab[piece.window][piece.mask], axis=0)
     contrast = float(np.linalg.norm(colour - bare))
     off = np.array([np.linalg.norm(colour - known) for known in colours])
     return contrast >= _LEAST_CONTRAST and float((off <= _ALIKE_SHARE * contrast).mean()) >= _SHARED_BY
+
+
+def _without_glare(lab: Floats, piece: _Piece, bare: Floats) -> Mask:
+    """A piece without what differs from the metal in the other direction, (h, w): glare that touches dark ink."""
+    towards = np.median(lab[piece.window][piece.mask], axis=0) - bare
+    contrast = float(np.linalg.norm(towards))
+    if contrast < _STRONG_CONTRAST:
+        return piece.mask
+    share = (lab[piece.window] - bare) @ towards / contrast**2
+    return piece.mask & (share > _BEYOND_METAL)

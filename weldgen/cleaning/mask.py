@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 _SURE = 0.5
 # Where it is less sure than this, the rim of a stroke may be bare metal already.
 _INKED = 0.4
-# A large region of which its detector is less sure than this must be full of clear ink.
+# A large region of which its detector is less sure than this must be full of ink, as clear as where no region vouches.
 _CLEAR_SCORE, _DOUBTED_INK_SHARE = 0.6, 0.06
 # Two detectors that agree on a region in which there is no ink; on the ripple of a weld their scores add up to 1.4.
 _AGREED_SCORES = 1.6
@@ -146,6 +146,8 @@ def _believe(
         doubted = not small and region.score < _CLEAR_SCORE
         found = hysteresis(np.where(near, probability[window], 0), LIKELY_INK, _SURE if doubted else SURE_IN_REGION)
         inked = found.sum() >= (_DOUBTED_INK_SHARE if doubted else LEAST_INK_SHARE) * area
+        if inked and doubted:
+            inked = probability[window][found].mean() >= LONE_PROBABILITY
         if not inked and (config.mode == "stroke" or not small or not _agreed(region, regions)):
             continue
         believed.append(region)
