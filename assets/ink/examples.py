@@ -25,6 +25,8 @@ METAL, INK, STAMPED, UNJUDGED = range(4)
 _PORES, _PORE_PX, _CLUSTER_PX = (6, 90), (1.5, 13.0), ((40.0, 260.0), (8.0, 80.0))
 # How much of the metal's grain shows in the ink.
 _GRAIN_IN_INK = (0.0, 0.45)
+# Metal in glare: so much of what it lacks to white is left.
+_GLARE = (0.15, 0.6)
 # Share of crops of small photos, which are shown to the network enlarged by this much.
 _SMALL_SHARE, _ENLARGED = 0.3, (1.1, 2.2)
 
@@ -37,10 +39,19 @@ class Examples:
         seed: Of everything.
         fonts: Hands besides the renderer's.
         pores_share: Share of crops with a cluster of open pores.
+        pale_share: Share of crops of bright metal, with pale ink where anything is written on it.
     """
 
-    def __init__(self, pictures: Pictures, seed: int, fonts: Fonts | None = None, pores_share: float = 0.0) -> None:
-        self._pictures, self._seed, self._fonts, self._pores_share = pictures, seed, fonts, pores_share
+    def __init__(
+        self,
+        pictures: Pictures,
+        seed: int,
+        fonts: Fonts | None = None,
+        pores_share: float = 0.0,
+        pale_share: float = 0.0,
+    ) -> None:
+        self._pictures, self._seed, self._fonts = pictures, seed, fonts
+        self._pores_share, self._pale_share = pores_share, pale_share
 
     def example(self, index: int) -> tuple[RGB, npt.NDArray[np.uint8]]:
         """Crop (256, 256, 3) uint8 RGB and target (256, 256) uint8 of METAL, INK, STAMPED, UNJUDGED."""
@@ -48,18 +59,21 @@ class Examples:
         picture = self._pictures.draw(rng)
         if self._pores_share and rng.random() < self._pores_share:
             picture = _with_pores(picture, rng)
+        pale = bool(self._pale_share) and rng.random() < self._pale_share
+        if pale:
+            picture = 1 - (1 - picture) * np.float32(rng.uniform(*_GLARE))
         target = np.zeros(picture.shape[:2], np.uint8)
         if rng.random() > _PLAIN_SHARE:
-            picture, target = _write(picture, rng, self._fonts)
+            picture, target = _write(picture, rng, self._fonts, pale)
         if rng.random() < _SMALL_SHARE:
             return _enlarged_photo(picture, rng), target
         return photograph(picture, rng), target
 
 
-def _write(picture: Floats, rng: Rng, fonts: Fonts | None) -> tuple[Floats, npt.NDArray[np.uint8]]:
+def _write(picture: Floats, rng: Rng, fonts: Fonts | None, pale: bool) -> tuple[Floats, npt.NDArray[np.uint8]]:
     target = np.zeros(picture.shape[:2], np.uint8)
     grain = float(rng.uniform(*_GRAIN_IN_INK))
-    for written in write(rng, fonts=fonts):
+    for written in write(rng, fonts=fonts, pale=pale):
         before, picture = picture, apply_overlay(picture, written.overlay, grain)
         inked = (written.overlay.alpha > _VISIBLE_ALPHA).astype(np.uint8)
         solid = cv2.morphologyEx(inked, cv2.MORPH_CLOSE, np.ones((3, 3)))

@@ -27,10 +27,13 @@ from assets.training.hands import Fonts
 from assets.training.pictures import CROP_PX
 from assets.training.tools import Log, Replay, arguments, follow, rate_factor, split_pictures, write_halved
 from weldgen.classifier.embedded import embedded_state
+from weldgen.classifier.trainer import choose_precision
 
 SEED = 20
 CHANNELS = (16, 24, 40, 112, 320)
 HELD_OUT_CROPS = 192
+# Parts of the encoder that `--settled` leaves as they are: edges and textures, and half of the time of a step.
+EARLY = ("encoder.conv_stem", "encoder.bn1", "encoder.blocks.0", "encoder.blocks.1")
 
 
 class Up(nn.Module):
@@ -175,8 +178,10 @@ def parse() -> argparse.Namespace:
     parser = arguments(__doc__, photo_share=0.25, out=Path(__file__).parent)
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts (.woff, .ttf)")
     parser.add_argument("--pores-share", type=float, default=0.0, help="share of crops with a cluster of pores")
+    parser.add_argument("--pale-share", type=float, default=0.0, help="share of crops with pale ink on bright metal")
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
+    parser.add_argument("--settled", action="store_true", help="keep batch statistics and early layers, for few steps")
     parser.add_argument("--first", type=int, default=0, help="index of the first example")
     return parser.parse_args()
 
@@ -185,7 +190,7 @@ def supply_and_judge(asked: argparse.Namespace) -> tuple[Replay, list[tuple[torc
     """Endless training examples, and fixed crops of rendered welds that are in none of them."""
     pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share)
     fonts = Fonts(sorted([*asked.fonts.glob("*.woff"), *asked.fonts.glob("*.ttf")]) if asked.fonts else [])
-    drawn_on = partial(Examples, fonts=fonts, pores_share=asked.pores_share)
+    drawn_on = partial(Examples, fonts=fonts, pores_share=asked.pores_share, pale_share=asked.pale_share)
     judge = drawn_on(kept, SEED + 1)
     crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
     columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*crops, strict=True)]
@@ -206,6 +211,15 @@ def start(resume: Path | None) -> InkNet:
     return net.to(memory_format=torch.channels_last)
 
 
+def settle(net: InkNet) -> None:
+    """Let only what needs to learn learn: the deeper layers, by the statistics that the checkpoint has."""
+    for part in net.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            part.eval()
+    for name, parameter in net.named_parameters():
+        parameter.requires_grad_(not name.startswith(EARLY))
+
+
 def main() -> None:
     """Train for so many minutes, then export."""
     asked = parse()
@@ -213,10 +227,14 @@ def main() -> None:
     supply, held_out = supply_and_judge(asked)
     net = start(asked.resume).to(asked.device)
     average = deepcopy(net).requires_grad_(False)
+    if asked.settled:
+        settle(net)
+    learning = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
     parts = [
-        {"params": list(net.encoder.parameters()), "lr": 0.35 * asked.rate},
-        {"params": [p for n, p in net.named_parameters() if not n.startswith("encoder.")], "lr": asked.rate},
+        {"params": [p for n, p in learning if n.startswith("encoder.")], "lr": 0.35 * asked.rate},
+        {"params": [p for n, p in learning if not n.startswith("encoder.")], "lr": asked.rate},
     ]
+    half = choose_precision("auto", asked.device) == "bf16"
     optimiser = torch.optim.AdamW(parts, weight_decay=0.01)
     peaks = [group["lr"] for group in optimiser.param_groups]
     log = Log(asked.out / "log.jsonl", min(5.0, asked.minutes / 6))
@@ -225,7 +243,7 @@ def main() -> None:
         for group, peak in zip(optimiser.param_groups, peaks, strict=True):
             group["lr"] = peak * factor
         images, targets = supply.draw(asked.batch)
-        with torch.autocast(asked.device, torch.bfloat16):
+        with torch.autocast(asked.device, torch.bfloat16, enabled=half):
             logits = net(prepared(images))
         loss = loss_of(logits.float(), targets)
         optimiser.zero_grad()

@@ -18,6 +18,7 @@ _TOOL_WEIGHTS = {
     "marker": 5, "paint": 2.5, "ballpoint": 2, "chalk": 1.5, "stencil": 1, "print": 1.5, "dots": 0.7, "stamp": 1.2,
 }  # fmt: skip
 _SIGN_SHARE, _FADED_SHARE, _SMEARED_SHARE, _OTHER_PEN_SHARE = 0.22, 0.3, 0.08, 0.15
+_PALE_TOOLS = ("paint", "chalk", "marker")
 # Where fonts are given: shares of words in one of them, and of drawings without letters.
 _FONT_SHARE, _SCRAWL_SHARE = 0.45, 0.12
 # Share of writing with a broad tip, and how much broader it is.
@@ -38,7 +39,12 @@ class Written:
 
 
 def write(
-    rng: Rng, letter_px: tuple[float, float] = _LETTER_PX, *, stamps: bool = True, fonts: Fonts | None = None
+    rng: Rng,
+    letter_px: tuple[float, float] = _LETTER_PX,
+    *,
+    stamps: bool = True,
+    fonts: Fonts | None = None,
+    pale: bool = False,
 ) -> Iterator[Written]:
     """Draw markings on an empty crop, each with ink of its own.
 
@@ -47,9 +53,10 @@ def write(
         letter_px: Smallest and largest height of letters.
         stamps: Whether characters may be pressed into the metal.
         fonts: Other hands; without them all letters are the renderer's.
+        pale: Paint, chalk and markers in white alone.
     """
     canvas = Canvas(CROP_PX, CROP_PX, 1.0, (0.0, float(CROP_PX)))
-    tool, ink = _draw_tool(rng, stamps)
+    tool, ink = _draw_tool(rng, stamps, pale)
     letter = float(np.exp(rng.uniform(*np.log(letter_px))))
     angle = float(rng.choice([0, 0, 0, 90, 180, 270])) + float(rng.normal(0, 9))
     fade = float(rng.uniform(0.1, 0.6)) if rng.random() < _FADED_SHARE else 0.0
@@ -58,7 +65,7 @@ def write(
         weight *= float(rng.uniform(*_BROADER))
     for _ in range(int(rng.integers(1, 6))):
         if rng.random() < _OTHER_PEN_SHARE:
-            tool, ink = _draw_tool(rng, stamps)
+            tool, ink = _draw_tool(rng, stamps, pale)
         text = str(rng.choice(list(SIGNS))) if rng.random() < _SIGN_SHARE else _draw_text(rng)
         size = letter * float(np.exp(rng.normal(0, 0.15))) * (1.4 if text in SIGNS else 1.0)
         x, y = rng.uniform(-0.55, 0.45, 2) * CROP_PX
@@ -82,8 +89,10 @@ def _other_hand(marking: Marking, fonts: Fonts | None, rng: Rng) -> Overlay:
     return ink_line(scrawl(marking.size, width, rng), width, marking, rng)
 
 
-def _draw_tool(rng: Rng, stamps: bool) -> tuple[str, str]:
+def _draw_tool(rng: Rng, stamps: bool, pale: bool) -> tuple[str, str]:
     """A tool to write with, and the colour of its ink."""
+    if pale:
+        return str(rng.choice(_PALE_TOOLS)), "white"
     names = [name for name in _TOOL_WEIGHTS if stamps or not TOOLS[name].relief]
     weights = np.array([_TOOL_WEIGHTS[name] for name in names], np.float64)
     tool = str(rng.choice(names, p=weights / weights.sum()))

@@ -13,7 +13,7 @@ import torch
 
 from assets.ink.examples import INK, UNJUDGED
 from assets.ink.examples import Examples as InkExamples
-from assets.ink.train import InkNet, export, prepared
+from assets.ink.train import InkNet, export, prepared, settle
 from assets.inpaint.examples import FILLED, KIND, LACK, NOTHING, Examples, packed
 from assets.inpaint.network import Fourier, Tones
 from assets.inpaint.train import drawn, measure, step
@@ -146,6 +146,31 @@ def test_other_hands_and_pores_change_examples_only_where_asked(pictures, fonts)
         assert np.array_equal(plain.example(index)[0], same.example(index)[0])
     assert any(not np.array_equal(plain.example(i)[1], others.example(i)[1]) for i in range(6))
     assert all(not np.array_equal(plain.example(i)[0], porous.example(i)[0]) for i in range(6))
+
+
+def test_pale_examples_are_bright_metal_with_white_ink(pictures):
+    pale = [InkExamples(pictures, 3, pale_share=1.0).example(index) for index in range(12)]
+    plain = [InkExamples(pictures, 3).example(index) for index in range(12)]
+    brightness = [np.mean([image[target == 0].mean() for image, target in drawn]) for drawn in (pale, plain)]
+    assert brightness[0] > brightness[1] + 20
+    inked = [(image, target) for image, target in pale if (target == INK).sum() > 200]
+    assert len(inked) >= 3
+    assert np.mean([image[target == INK].mean() - image[target == 0].mean() for image, target in inked]) > 0
+
+
+def test_a_settled_network_keeps_its_statistics_and_early_layers():
+    torch.manual_seed(0)
+    net = InkNet().train()
+    settle(net)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    optimiser = torch.optim.SGD([value for value in net.parameters() if value.requires_grad], lr=0.1)
+    net(torch.randn(2, 3, 64, 64)).square().mean().backward()
+    optimiser.step()
+    changed = {name for name, value in net.state_dict().items() if not torch.equal(value, before[name])}
+    assert "last.weight" in changed and any(name.startswith("encoder.blocks.6") for name in changed)
+    assert not [
+        name for name in changed if "running" in name or name.startswith(("encoder.conv_stem", "encoder.blocks.1."))
+    ]
 
 
 def test_the_ink_network_ships_with_fixed_padding_and_the_same_answers(tmp_path):
