@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 # are not many times longer, as stains are.
 LONE_AREA_PX = 400
 LONE_PROBABILITY = 0.62
-_LITTLE_PX, _LITTLE_PROBABILITY = 1200, 0.82
+_LITTLE_PX, _LITTLE_PROBABILITY = 1200, 0.72
 _BROAD_PX, _BROAD_PROBABILITY, _STAIN_LENGTH, _STAIN_PROBABILITY = 20, 0.72, 6.0, 0.75
 # and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
 _LENGTH = 2.5
@@ -42,7 +42,7 @@ _ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.
 # Where the network is this sure, so many times wider: a filled arrow, a word that was crossed out.
 _CERTAIN, _CERTAIN_WIDTH = 0.9, 4.0
 # Beside known writing on the photo a long line as wide as its strokes is a pen's, though faded to the metal's colour.
-_LINE_AREA_PX, _LINE_PROBABILITY, _LINE_LENGTH, _LINE_WIDTHS = 1500, 0.56, 12.0, (0.5, 1.6)
+_LINE_AREA_PX, _LINE_PROBABILITY, _LINE_LENGTH, _LINE_WIDTHS = 1500, 0.45, 12.0, (0.5, 1.6)
 # Straight, within a box of so many widths, or bent, and little of its box; most of it hangs together, which stains do
 # not.
 _STRAIGHT_WIDTHS, _LINE_FILL, _TOGETHER = 2.5, 0.4, 0.6
