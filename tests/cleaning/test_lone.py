@@ -62,7 +62,7 @@ def test_a_faded_line_beside_writing_goes_if_it_is_as_wide(make_plate, thickness
     cv2.polylines(line, [np.array([(500, 400), (700, 400), (600, 560)])], False, 1, thickness)
     image = np.where((word * known > 0)[:, :, None], DARK, metal)
     image = np.where((line > 0)[:, :, None], image + 6, image).astype(np.uint8)
-    seen = cv2.GaussianBlur((line * 0.66 + word * 0.95 * known).astype(np.float32), (0, 0), 0.8)
+    seen = cv2.GaussianBlur((line * 0.58 + word * 0.95 * known).astype(np.float32), (0, 0), 0.8)
     found = lone_ink(seen, to_lab(image), (word > 0) & known, 0.25, 0.5)
     assert (found[line > 0].mean() > 0.9) == goes
     assert found[line > 0].any() == goes
@@ -169,7 +169,7 @@ def test_a_ragged_stain_in_pieces_is_no_line(make_plate):
 
     def found(strokes):
         shown = np.where((strokes > 0)[:, :, None], image + 6, image).astype(np.uint8)
-        seen = cv2.GaussianBlur((strokes * 0.66 + word * 0.95).astype(np.float32), (0, 0), 0.5)
+        seen = cv2.GaussianBlur((strokes * 0.58 + word * 0.95).astype(np.float32), (0, 0), 0.5)
         return lone_ink(seen, to_lab(shown), word > 0, 0.25, 0.5)[strokes > 0].mean()
 
     assert found(line) > 0.9 and found(dashes) == 0
