@@ -32,7 +32,7 @@ from weldgen.classifier.trainer import choose_precision
 SEED = 20
 CHANNELS = (16, 24, 40, 112, 320)
 HELD_OUT_CROPS = 192
-# Parts of the encoder that `--settled` leaves as they are: edges and textures, and half of the time of a step.
+# Parts of the encoder that `--settled` leaves as they are: edges and textures, at the sizes that cost most.
 EARLY = ("encoder.conv_stem", "encoder.bn1", "encoder.blocks.0", "encoder.blocks.1")
 
 

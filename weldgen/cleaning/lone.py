@@ -101,7 +101,7 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
             result[window] |= mask
         else:
             # a letter beside a stain is judged with it and alone
-            others += [piece, *(_measured(probability, *part) for part in _parts(window, mask))]
+            others += [piece, *(_measured(probability, *part) for part in _parts(window, mask, side))]
     writing = known | result
     if not others or not writing.any():
         return result
@@ -127,11 +127,11 @@ def _pieces(strokes: Mask) -> Iterator[tuple[Window, Mask]]:
         yield window, strokes[window] & group
 
 
-def _parts(window: Window, mask: Mask) -> Iterator[tuple[Window, Mask]]:
-    """The strokes of a group that has several, each in a window of its own."""
+def _parts(window: Window, mask: Mask, side: int) -> Iterator[tuple[Window, Mask]]:
+    """The strokes of a group that has several, each in a window of its own; not those too small to be ink alone."""
     parts = list(connected(mask))
-    if len(parts) > 1:
-        for inner, part in parts:
+    for inner, part in parts:
+        if len(parts) > 1 and part.sum() >= _area(LONE_AREA_PX, side):
             rows, columns = (slice(o.start + i.start, o.start + i.stop) for o, i in zip(window, inner, strict=True))
             yield (rows, columns), part
 
@@ -151,11 +151,11 @@ def _measured(probability: Floats, window: Window, mask: Mask) -> _Piece:
 def _is_drawn(piece: _Piece, side: int, *, company: bool) -> bool:
     """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke; other writing is company."""
     least = LONE_PROBABILITY
-    if not company and piece.pixels < _area(_LITTLE_PX, side):
-        least = _LITTLE_PROBABILITY
-    elif piece.width_px > _BROAD_PX * side / REFERENCE_SIDE_PX:
+    if piece.width_px > _BROAD_PX * side / REFERENCE_SIDE_PX:
         stain = piece.pixels < _STAIN_LENGTH * piece.width_px**2
         least = _STAIN_PROBABILITY if stain else _BROAD_PROBABILITY
+    if not company and piece.pixels < _area(_LITTLE_PX, side):
+        least = max(least, _LITTLE_PROBABILITY)
     enough = piece.clear >= least and piece.pixels >= _area(LONE_AREA_PX, side)
     inside = piece.cut_px <= _CUT_WIDTHS * piece.width_px
     widest = (_CERTAIN_WIDTH_PX if piece.clear >= _CERTAIN else _WIDTH_PX) * side / REFERENCE_SIDE_PX
