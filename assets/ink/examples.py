@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from assets.training.hands import Fonts
 from assets.training.pictures import CROP_PX, RGB, Floats, Pictures, Rng, photograph
-from assets.training.writing import write
+from assets.training.writing import USUAL, Habits, write
 from weldgen.synthesis.render.markings import apply_overlay
 from weldgen.synthesis.render.noise import blur
 
@@ -37,7 +36,7 @@ class Examples:
     Args:
         pictures: What is written on.
         seed: Of everything.
-        fonts: Hands besides the renderer's.
+        habits: How often it is written in which way.
         pores_share: Share of crops with a cluster of open pores.
         pale_share: Share of crops of bright metal, with pale ink where anything is written on it.
     """
@@ -46,11 +45,11 @@ class Examples:
         self,
         pictures: Pictures,
         seed: int,
-        fonts: Fonts | None = None,
+        habits: Habits = USUAL,
         pores_share: float = 0.0,
         pale_share: float = 0.0,
     ) -> None:
-        self._pictures, self._seed, self._fonts = pictures, seed, fonts
+        self._pictures, self._seed, self._habits = pictures, seed, habits
         self._pores_share, self._pale_share = pores_share, pale_share
 
     def example(self, index: int) -> tuple[RGB, npt.NDArray[np.uint8]]:
@@ -64,16 +63,16 @@ class Examples:
             picture = 1 - (1 - picture) * np.float32(rng.uniform(*_GLARE))
         target = np.zeros(picture.shape[:2], np.uint8)
         if rng.random() > _PLAIN_SHARE:
-            picture, target = _write(picture, rng, self._fonts, pale)
+            picture, target = _write(picture, rng, self._habits, pale)
         if rng.random() < _SMALL_SHARE:
             return _enlarged_photo(picture, rng), target
         return photograph(picture, rng), target
 
 
-def _write(picture: Floats, rng: Rng, fonts: Fonts | None, pale: bool) -> tuple[Floats, npt.NDArray[np.uint8]]:
+def _write(picture: Floats, rng: Rng, habits: Habits, pale: bool) -> tuple[Floats, npt.NDArray[np.uint8]]:
     target = np.zeros(picture.shape[:2], np.uint8)
     grain = float(rng.uniform(*_GRAIN_IN_INK))
-    for written in write(rng, fonts=fonts, pale=pale):
+    for written in write(rng, habits=habits, pale=pale):
         before, picture = picture, apply_overlay(picture, written.overlay, grain)
         inked = (written.overlay.alpha > _VISIBLE_ALPHA).astype(np.uint8)
         solid = cv2.morphologyEx(inked, cv2.MORPH_CLOSE, np.ones((3, 3)))

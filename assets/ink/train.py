@@ -26,6 +26,7 @@ from assets.ink.examples import INK, STAMPED, UNJUDGED, Examples
 from assets.training.hands import Fonts
 from assets.training.pictures import CROP_PX
 from assets.training.tools import Log, Replay, arguments, follow, rate_factor, split_pictures, write_halved
+from assets.training.writing import USUAL, Habits
 from weldgen.classifier.embedded import embedded_state
 from weldgen.classifier.trainer import choose_precision
 
@@ -179,6 +180,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts (.woff, .ttf)")
     parser.add_argument("--pores-share", type=float, default=0.0, help="share of crops with a cluster of pores")
     parser.add_argument("--pale-share", type=float, default=0.0, help="share of crops with pale ink on bright metal")
+    parser.add_argument(
+        "--broad-share", type=float, default=USUAL.broad_share, help="share of writing with a broad tip"
+    )
+    parser.add_argument("--dots-weight", type=float, default=USUAL.dots_weight, help="dot print; a marker weighs 5")
+    parser.add_argument(
+        "--plain-share", type=float, default=0.0, help="share of written crops with one plain large word"
+    )
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--settled", action="store_true", help="keep batch statistics and early layers, for few steps")
@@ -190,7 +198,8 @@ def supply_and_judge(asked: argparse.Namespace) -> tuple[Replay, list[tuple[torc
     """Endless training examples, and fixed crops of rendered welds that are in none of them."""
     pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share)
     fonts = Fonts(sorted([*asked.fonts.glob("*.woff"), *asked.fonts.glob("*.ttf")]) if asked.fonts else [])
-    drawn_on = partial(Examples, fonts=fonts, pores_share=asked.pores_share, pale_share=asked.pale_share)
+    habits = Habits(fonts, asked.broad_share, asked.dots_weight, asked.plain_share)
+    drawn_on = partial(Examples, habits=habits, pores_share=asked.pores_share, pale_share=asked.pale_share)
     judge = drawn_on(kept, SEED + 1)
     crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
     columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*crops, strict=True)]

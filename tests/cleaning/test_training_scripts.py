@@ -11,7 +11,7 @@ import onnx
 import pytest
 import torch
 
-from assets.ink.examples import INK, UNJUDGED
+from assets.ink.examples import INK, STAMPED, UNJUDGED
 from assets.ink.examples import Examples as InkExamples
 from assets.ink.train import InkNet, export, prepared, settle
 from assets.inpaint.examples import FILLED, KIND, LACK, NOTHING, Examples, packed
@@ -20,7 +20,9 @@ from assets.inpaint.train import drawn, measure, step
 from assets.training.hands import Fonts, scrawl, usual_width_px
 from assets.training.pictures import CROP_PX, Pictures
 from assets.training.tools import Replay
+from assets.training.writing import Habits
 from weldgen.cleaning.ink import probability
+from weldgen.cleaning.morphology import stroke_width
 from weldgen.cleaning.tones import HOLE, KNOWN, OUTSIDE, SIDE_PX
 from weldgen.inference import Network
 
@@ -140,12 +142,30 @@ def test_drawings_without_letters_are_lines():
 
 
 def test_other_hands_and_pores_change_examples_only_where_asked(pictures, fonts):
-    plain, same = InkExamples(pictures, 3), InkExamples(pictures, 3, Fonts([]), pores_share=0.0)
-    others, porous = InkExamples(pictures, 3, fonts), InkExamples(pictures, 3, pores_share=1.0)
+    plain, same = InkExamples(pictures, 3), InkExamples(pictures, 3, Habits(Fonts([])), pores_share=0.0)
+    others, porous = InkExamples(pictures, 3, Habits(fonts)), InkExamples(pictures, 3, pores_share=1.0)
     for index in range(4):
         assert np.array_equal(plain.example(index)[0], same.example(index)[0])
     assert any(not np.array_equal(plain.example(i)[1], others.example(i)[1]) for i in range(6))
     assert all(not np.array_equal(plain.example(i)[0], porous.example(i)[0]) for i in range(6))
+
+
+def test_plain_words_are_large_and_even_and_alone(pictures):
+    plain = [InkExamples(pictures, 3, Habits(plain_share=1.0)).example(index) for index in range(16)]
+    usual = [InkExamples(pictures, 3).example(index) for index in range(16)]
+    assert all((target != STAMPED).all() for _, target in plain)
+    widths = [[stroke_width(target == INK) for _, target in drawn if (target == INK).sum() > 300]
+              for drawn in (plain, usual)]  # fmt: skip
+    assert min(map(len, widths)) >= 4 and np.median(widths[0]) > 1.3 * np.median(widths[1])
+
+
+@pytest.mark.parametrize("habits", [Habits(dots_weight=1e6), Habits(broad_share=1.0)])
+def test_habits_change_what_is_written(pictures, habits):
+    usual, changed = InkExamples(pictures, 3), InkExamples(pictures, 3, habits)
+    inked = [[(drawn.example(index)[1] == INK).sum() for index in range(8)] for drawn in (usual, changed)]
+    assert inked[0] != inked[1]
+    if habits.broad_share == 1.0:
+        assert sum(inked[1]) > 1.2 * sum(inked[0])
 
 
 def test_pale_examples_are_bright_metal_with_white_ink(pictures):
