@@ -25,7 +25,7 @@ from torch import nn
 from assets.ink.examples import INK, STAMPED, UNJUDGED, Examples
 from assets.training.hands import Fonts
 from assets.training.pictures import CROP_PX
-from assets.training.tools import Log, Replay, arguments, follow, rate_factor, split_pictures, write_halved
+from assets.training.tools import DECAY, Log, Replay, arguments, follow, rate_factor, split_pictures, write_halved
 from assets.training.writing import USUAL, Habits
 from weldgen.classifier.embedded import embedded_state
 from weldgen.classifier.trainer import choose_precision
@@ -33,6 +33,8 @@ from weldgen.classifier.trainer import choose_precision
 SEED = 20
 CHANNELS = (16, 24, 40, 112, 320)
 HELD_OUT_CROPS = 192
+# Where there are only a few hundred steps, weights are averaged over fewer.
+SETTLED_DECAY = 0.99
 # Parts of the encoder that `--settled` leaves as they are: edges and textures, at the sizes that cost most.
 EARLY = ("encoder.conv_stem", "encoder.bn1", "encoder.blocks.0", "encoder.blocks.1")
 
@@ -243,6 +245,7 @@ def main() -> None:
         {"params": [p for n, p in learning if n.startswith("encoder.")], "lr": 0.35 * asked.rate},
         {"params": [p for n, p in learning if not n.startswith("encoder.")], "lr": asked.rate},
     ]
+    decay = SETTLED_DECAY if asked.settled else DECAY
     half = choose_precision("auto", asked.device) == "bf16"
     optimiser = torch.optim.AdamW(parts, weight_decay=0.01)
     peaks = [group["lr"] for group in optimiser.param_groups]
@@ -259,7 +262,7 @@ def main() -> None:
         loss.backward()
         nn.utils.clip_grad_norm_(net.parameters(), 2.0)
         optimiser.step()
-        follow(average, net)
+        follow(average, net, decay)
         if log.take(loss.item()):
             log.write(measure(average, held_out) | {"examples": float(supply.seen)})
             torch.save(average.state_dict(), asked.out / "ink.pt")

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 from assets.training.pictures import Pictures
 
 WARM_UP_STEPS = 60
+DECAY = 0.998  # of averaged weights: over about 500 steps
 HELD_OUT = 32
 # Workers are forked, which OpenCV's threads do not survive.
 cv2.setNumThreads(1)
@@ -102,7 +103,7 @@ class Replay:
 
 
 @torch.no_grad()
-def follow(average: torch.nn.Module, net: torch.nn.Module, decay: float = 0.998) -> None:
+def follow(average: torch.nn.Module, net: torch.nn.Module, decay: float = DECAY) -> None:
     """Move averaged weights and statistics towards the present ones; counters are taken over."""
     for mean, value in zip(average.state_dict().values(), net.state_dict().values(), strict=True):
         if value.is_floating_point():
