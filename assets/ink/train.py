@@ -182,6 +182,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fonts", type=Path, help="folder of handwriting fonts (.woff, .ttf)")
     parser.add_argument("--pores-share", type=float, default=0.0, help="share of crops with a cluster of pores")
     parser.add_argument("--pale-share", type=float, default=0.0, help="share of crops with pale ink on bright metal")
+    parser.add_argument("--glare-share", type=float, default=0.0, help="share of crops that shine white in places")
     parser.add_argument(
         "--broad-share", type=float, default=USUAL.broad_share, help="share of writing with a broad tip"
     )
@@ -192,6 +193,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--resume", type=Path, help="a checkpoint to go on from")
     parser.add_argument("--settled", action="store_true", help="keep batch statistics and early layers, for few steps")
+    parser.add_argument("--less", type=float, default=0.0, help="what the exported logits of ink have less")
     parser.add_argument("--first", type=int, default=0, help="index of the first example")
     return parser.parse_args()
 
@@ -201,7 +203,8 @@ def supply_and_judge(asked: argparse.Namespace) -> tuple[Replay, list[tuple[torc
     pictures, kept = split_pictures(asked.backgrounds, asked.photos, asked.photo_share)
     fonts = Fonts(sorted([*asked.fonts.glob("*.woff"), *asked.fonts.glob("*.ttf")]) if asked.fonts else [])
     habits = Habits(fonts, asked.broad_share, asked.dots_weight, asked.plain_share)
-    drawn_on = partial(Examples, habits=habits, pores_share=asked.pores_share, pale_share=asked.pale_share)
+    shares = {name: getattr(asked, name) for name in ("pores_share", "pale_share", "glare_share")}
+    drawn_on = partial(Examples, habits=habits, **shares)
     judge = drawn_on(kept, SEED + 1)
     crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
     columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*crops, strict=True)]
@@ -269,6 +272,8 @@ def main() -> None:
     log.write(measure(average, held_out) | {"examples": float(supply.seen)})
     torch.save(average.state_dict(), asked.out / "ink.pt")
     supply.close()
+    with torch.no_grad():
+        average.last.bias[0] -= asked.less
     export(average.cpu(), asked.out / "ink.onnx")
 
 

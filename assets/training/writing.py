@@ -82,7 +82,7 @@ def write(
         return
     tool, ink = _draw_tool(rng, habits, stamps, pale)
     letter = float(np.exp(rng.uniform(*np.log(letter_px))))
-    angle = float(rng.choice([0, 0, 0, 90, 180, 270])) + float(rng.normal(0, 9))
+    angle = _draw_angle(rng)
     fade = float(rng.uniform(0.1, 0.6)) if rng.random() < _FADED_SHARE else 0.0
     weight = float(np.exp(rng.normal(0, 0.15)))
     if rng.random() < habits.broad_share:
@@ -90,7 +90,7 @@ def write(
     for _ in range(int(rng.integers(1, 6))):
         if rng.random() < _OTHER_PEN_SHARE:
             tool, ink = _draw_tool(rng, habits, stamps, pale)
-        text = str(rng.choice(list(SIGNS))) if rng.random() < _SIGN_SHARE else _draw_text(rng)
+        text = _draw_sign_or_text(rng, list(SIGNS))
         size = letter * float(np.exp(rng.normal(0, 0.15))) * (1.4 if text in SIGNS else 1.0)
         x, y = rng.uniform(-0.55, 0.45, 2) * CROP_PX
         smear = float(rng.uniform(0.1, 0.5)) if rng.random() < _SMEARED_SHARE else 0.0
@@ -108,8 +108,8 @@ def _plain(rng: Rng) -> Marking:
     """A large sign or short word as a steady hand or a drawing program writes it."""
     letter, wider = (float(np.exp(rng.uniform(*np.log(bounds)))) for bounds in (_PLAIN_LETTER_PX, _PLAIN_WIDER))
     signs = [sign for sign in SIGNS if sign != "zigzag"]  # which in broad strokes would be a dab of paint
-    text = str(rng.choice(signs)) if rng.random() < _SIGN_SHARE else _draw_text(rng)[:3]
-    angle = float(rng.choice([0, 0, 0, 90, 180, 270])) + float(rng.normal(0, 9))
+    text = _draw_sign_or_text(rng, signs, 3)
+    angle = _draw_angle(rng)
     x, y = rng.uniform(0.1, 0.9, 2) * CROP_PX - 0.3 * letter - 0.5 * CROP_PX
     ink = "black" if rng.random() < 0.6 else str(rng.choice(list(INKS)))
     return Marking(text, float(x), float(y), letter, angle, "print", ink, weight=wider)
@@ -134,6 +134,16 @@ def _draw_tool(rng: Rng, habits: Habits, stamps: bool, pale: bool) -> tuple[str,
     weights = np.array([often[name] for name in names], np.float64)
     tool = str(rng.choice(names, p=weights / weights.sum()))
     return tool, str(rng.choice(TOOLS[tool].inks if rng.random() < 0.7 else list(INKS)))
+
+
+def _draw_angle(rng: Rng) -> float:
+    """Upright or turned by quarters, never quite straight; degrees."""
+    return float(rng.choice([0, 0, 0, 90, 180, 270])) + float(rng.normal(0, 9))
+
+
+def _draw_sign_or_text(rng: Rng, signs: list[str], most: int | None = None) -> str:
+    """A sign, or text of at most so many characters."""
+    return str(rng.choice(signs)) if rng.random() < _SIGN_SHARE else _draw_text(rng)[:most]
 
 
 def _draw_text(rng: Rng) -> str:

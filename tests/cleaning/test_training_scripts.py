@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 
+from assets.ink.blemishes import with_glare
 from assets.ink.examples import INK, STAMPED, UNJUDGED
 from assets.ink.examples import Examples as InkExamples
 from assets.ink.train import InkNet, export, prepared, settle
@@ -176,6 +177,18 @@ def test_pale_examples_are_bright_metal_with_white_ink(pictures):
     inked = [(image, target) for image, target in pale if (target == INK).sum() > 200]
     assert len(inked) >= 3
     assert np.mean([image[target == INK].mean() - image[target == 0].mean() for image, target in inked]) > 0
+
+
+def test_glare_makes_white_patches_and_veins_and_marks_nothing(pictures):
+    dull, shining = InkExamples(pictures, 3), InkExamples(pictures, 3, glare_share=1.0)
+    white = [np.mean([(drawn.example(index)[0] > 225).mean() for index in range(12)]) for drawn in (dull, shining)]
+    assert white[1] > white[0] + 0.1
+    rng = np.random.default_rng(4)
+    grey = np.full((CROP_PX, CROP_PX, 3), 0.35, np.float32)
+    lit = [with_glare(grey, rng) for _ in range(24)]
+    assert all(picture.min() > 0.3 and picture.max() <= 1 for picture in lit)
+    veined = [picture for picture in lit if (cv2.morphologyEx(picture, cv2.MORPH_TOPHAT, np.ones((9, 9))) > 0.2).any()]
+    assert 4 <= len(veined) < 24
 
 
 def test_a_settled_network_keeps_its_statistics_and_early_layers():
