@@ -80,7 +80,7 @@ WEIGHTS: dict[str, Weight] = {
             licence="MIT",
             used_by="clean: our network that marks the pixels of ink",
             size_mb=6,
-            sha256="daf96f3cfb9b46181006eea32a65e405ec9acf9f2d67ec7a8422469afec4d548",
+            sha256="ef4343b9a215aa8115312dfda884562a95c048756ddafc906555f6c434bf60ef",
         ),
         Weight(
             id="tones",

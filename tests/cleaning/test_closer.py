@@ -30,7 +30,7 @@ def faded(make_plate):
     cv2.putText(clear, "H7", (400, 330), cv2.FONT_HERSHEY_SIMPLEX, 1.6, 255, 5, cv2.LINE_AA)
     cv2.ellipse(faint, (385, 310), (14, 34), 0, 100, 260, 255, 2, cv2.LINE_AA)
     cv2.ellipse(scratch, (885, 310), (14, 34), 0, 100, 260, 255, 2, cv2.LINE_AA)
-    cover = (0.9 * clear + 0.25 * faint + 0.25 * scratch)[:, :, None] / 255
+    cover = (0.9 * clear + 0.16 * faint + 0.16 * scratch)[:, :, None] / 255
     photo = np.clip(image * (1 - cover) + 25 * cover, 0, 255).astype(np.uint8)
     return photo, clear > 128, faint > 128
 

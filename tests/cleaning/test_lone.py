@@ -132,7 +132,15 @@ def test_a_stroke_that_the_photo_cuts_goes_and_what_lies_along_its_border_stays(
 
 @pytest.mark.parametrize(
     ("length", "probability", "company", "goes"),
-    [(30, 0.7, False, False), (30, 0.95, False, True), (120, 0.7, False, True), (30, 0.7, True, True)],
+    [
+        (30, 0.7, False, False),
+        (30, 0.95, False, True),
+        (120, 0.7, False, True),
+        (30, 0.7, True, True),
+        (120, 0.6, False, False),
+        (120, 0.6, True, True),
+        (120, 0.53, True, False),
+    ],
 )
 def test_a_little_ink_must_be_clearer_where_nothing_else_is_written(make_plate, length, probability, company, goes):
     metal = make_plate(3, 900, 600)

@@ -186,7 +186,8 @@ def test_glare_makes_white_patches_and_veins_and_marks_nothing(pictures):
     rng = np.random.default_rng(4)
     grey = np.full((CROP_PX, CROP_PX, 3), 0.35, np.float32)
     lit = [with_glare(grey, rng) for _ in range(24)]
-    assert all(picture.min() > 0.3 and picture.max() <= 1 for picture in lit)
+    assert all(picture.min() > 0.1 and picture.max() <= 1 for picture in lit)
+    assert 2 <= sum(picture.min() < 0.3 for picture in lit) < 20, "some of them between dull films"
     veined = [picture for picture in lit if (cv2.morphologyEx(picture, cv2.MORPH_TOPHAT, np.ones((9, 9))) > 0.2).any()]
     assert 4 <= len(veined) < 24
 

@@ -21,11 +21,13 @@ Floats = npt.NDArray[np.float32]
 
 # At least so much of it, in square pixels of a photo of 1500 px, and so clearly. A little must be clearer if nothing
 # else is written on the photo, for pores are small and scratches thin; and broad strokes must, most of all those that
-# are not many times longer, as stains are.
+# are not many times longer, as stains are. Thin strokes may be less clear where something else is written.
 LONE_AREA_PX = 400
-LONE_PROBABILITY = 0.62
+LONE_PROBABILITY, _COMPANY_PROBABILITY = 0.62, 0.54
 _LITTLE_PX, _LITTLE_PROBABILITY = 1200, 0.72
-_BROAD_PX, _BROAD_PROBABILITY, _STAIN_LENGTH, _STAIN_PROBABILITY = 20, 0.72, 6.0, 0.75
+_BROAD_PX, _BROAD_PROBABILITY = 20, 0.72
+# So many times longer, and less so clear; the second where nothing else is written.
+_STAIN, _LONE_STAIN = (6.0, 0.75), (8.0, 0.8)
 # and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
 _LENGTH = 2.5
 _WIDTH_PX, _CERTAIN_WIDTH_PX = 50, 75
@@ -40,7 +42,7 @@ _BESIDE_WIDTH = 1.4
 # The same of ink that is of a known colour; its width in that of the known strokes.
 _ALIKE_AREA_PX, _ALIKE_PROBABILITY, _ALIKE_LENGTH, _ALIKE_WIDTH = 1600, 0.55, 2.0, 1.7
 # Where the network is this sure, so many times wider: a filled arrow, a word that was crossed out.
-_CERTAIN, _CERTAIN_WIDTH = 0.9, 4.0
+_CERTAIN, _CERTAIN_WIDTH = 0.86, 4.0
 # Beside known writing on the photo a long line as wide as its strokes is a pen's, though faded to the metal's colour.
 _LINE_AREA_PX, _LINE_PROBABILITY, _LINE_LENGTH, _LINE_WIDTHS = 1500, 0.45, 12.0, (0.5, 1.6)
 # Straight, within a box of so many widths, or bent, and little of its box; most of it hangs together, which stains do
@@ -150,10 +152,10 @@ def _measured(probability: Floats, window: Window, mask: Mask) -> _Piece:
 
 def _is_drawn(piece: _Piece, side: int, *, company: bool) -> bool:
     """Whether ink that lies alone is surely ink, and has the shape of a pen's stroke; other writing is company."""
-    least = LONE_PROBABILITY
+    least = _COMPANY_PROBABILITY if company and _is_thin(piece, piece.width_px) else LONE_PROBABILITY
     if piece.width_px > _BROAD_PX * side / REFERENCE_SIDE_PX:
-        stain = piece.pixels < _STAIN_LENGTH * piece.width_px**2
-        least = _STAIN_PROBABILITY if stain else _BROAD_PROBABILITY
+        length, stain = _STAIN if company else _LONE_STAIN
+        least = stain if piece.pixels < length * piece.width_px**2 else _BROAD_PROBABILITY
     if not company and piece.pixels < _area(_LITTLE_PX, side):
         least = max(least, _LITTLE_PROBABILITY)
     enough = piece.clear >= least and piece.pixels >= _area(LONE_AREA_PX, side)
