@@ -18,7 +18,8 @@ from weldgen.classifier.losses import (
     soft_focal,
     training_loss,
 )
-from weldgen.classifier.settings import ModelSettings, TrainingSettings
+from weldgen.classifier.settings import ModelSettings
+from weldgen.classifier.training_settings import TrainingSettings
 
 
 def cosines(margin, centres=None):

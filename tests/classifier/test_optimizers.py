@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import sys
 from types import SimpleNamespace
 
@@ -10,8 +11,11 @@ import pytest
 import torch
 
 from weldgen.classifier.ema import averaged_copy, decay_at, follow
-from weldgen.classifier.optimizers import OPTIMIZERS, SCHEDULES, Lion
-from weldgen.errors import BackendError
+from weldgen.classifier.optimizers import OPTIMIZERS, SCHEDULES, Lion, group_options, rate_factor
+from weldgen.classifier.train import TrainConfig, train
+from weldgen.classifier.training_settings import TrainingSettings
+from weldgen.config import load_config
+from weldgen.errors import BackendError, ConfigError
 
 
 def groups(parameter, lr=0.1, decay=0.0):
@@ -87,6 +91,70 @@ def test_one_cycle_is_that_of_torch(warmup, steps):
         assert SCHEDULES["one_cycle"](step, warmup, steps) == pytest.approx(theirs.get_last_lr()[0], abs=1e-9)
         optimizer.step()
         theirs.step()
+
+
+@pytest.mark.parametrize("name", list(SCHEDULES))
+def test_the_rate_falls_no_lower_than_its_least(name):
+    settings = TrainingSettings(schedule=name, lr=1e-2, min_lr=1e-3, warmup=0.1)
+    factors = [rate_factor(settings, step, 100) for step in range(100)]
+    plain = [rate_factor(settings.model_copy(update={"min_lr": 0.0}), step, 100) for step in range(100)]
+    assert factors[:10] == plain[:10], "the rise is as it was"
+    assert factors[9] == max(factors) == 1
+    assert min(factors[10:]) >= 0.1
+    assert factors[-1] == pytest.approx(1.0 if name == "constant" else 0.1, abs=2e-3)
+
+
+def test_the_cosine_with_a_least_rate_is_that_of_torch():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=20, eta_min=0.05)
+    settings = TrainingSettings(schedule="cosine", lr=0.5, min_lr=0.05, warmup=0.0)
+    for step in range(1, 21):  # a rise takes one step at least
+        assert 0.5 * rate_factor(settings, step, 21) == pytest.approx(theirs.get_last_lr()[0])
+        optimizer.step()
+        theirs.step()
+
+
+def test_betas_and_eps_are_those_of_every_group():
+    weight = torch.nn.Parameter(torch.ones(2))
+    options = group_options(TrainingSettings(betas=(0.8, 0.95), eps=1e-4))
+    made = OPTIMIZERS["adamw"]([group | options for group in groups(weight)], 10).param_groups[0]
+    assert (made["betas"], made["eps"]) == ((0.8, 0.95), 1e-4)
+    own = OPTIMIZERS["adamw"]([group | group_options(TrainingSettings()) for group in groups(weight)], 10)
+    assert (own.param_groups[0]["betas"], own.param_groups[0]["eps"]) == ((0.9, 0.999), 1e-8)
+    lion = OPTIMIZERS["lion"](
+        [group | group_options(TrainingSettings(betas=(0.5, 0.6))) for group in groups(weight)], 10
+    )
+    assert lion.param_groups[0]["betas"] == (0.5, 0.6)
+
+
+@pytest.mark.parametrize("settings", [{"betas": (0.5, 0.95)}, {"eps": 0.1}, {"min_lr": 2e-3}])
+def test_a_training_uses_them(settings, photos, tmp_path, tiny_config):
+    ends = []
+    for name, own in (("own", settings), ("plain", {})):
+        train(photos, tmp_path / name, tiny_config(training=own))
+        ends.append(json.loads((tmp_path / name / "history.json").read_text())[-1])
+    assert [end["lr"] for end in ends] == pytest.approx([settings.get("min_lr", 0), 0])
+    assert ends[0]["train_loss"] != ends[1]["train_loss"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["min_lr=0.01"], "min_lr=0.01: .*above the peak, training.lr=0.001"),
+        (["min_lr=-1"], "min_lr=-1"),
+        (["optimizer=sgd", "betas=[0.9,0.99]"], "training.optimizer=sgd has none"),
+        (["optimizer=lion", "eps=1e-6"], "training.optimizer=lion has none"),
+        (["betas=[0.9,1.0]"], "betas.1=1.0"),
+        (["betas=[0.9]"], "betas"),
+        (["eps=0"], "eps=0"),
+        (["monitor=f1"], "monitor='f1'"),
+        (["min_delta=-1"], "min_delta=-1"),
+        (["keep_top=0"], "keep_top=0"),
+    ],
+)
+def test_settings_that_do_not_fit_are_one_sentence(settings, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        load_config("train", TrainConfig, project=tmp_path, overrides=[f"training.{text}" for text in settings])
 
 
 @pytest.mark.parametrize("name", list(SCHEDULES))

@@ -16,8 +16,8 @@ from weldgen.classifier.loader import EpochOrder, images_an_epoch, load_images
 from weldgen.classifier.model_file import load_card, load_model
 from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.plan import Plan, plan_run
-from weldgen.classifier.settings import TrainingSettings
 from weldgen.classifier.train import TrainConfig, train
+from weldgen.classifier.training_settings import TrainingSettings
 from weldgen.config import load_config
 from weldgen.data.dataset import METADATA_NAME, Dataset, Sample
 from weldgen.data.split import decide_split

@@ -1,4 +1,4 @@
-"""Class weights from a file; light, so that they are checked before torch is loaded."""
+"""What the loss makes of the classes' weights; light, so that it is checked before torch is loaded."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from weldgen.classifier.settings import TrainConfig
+from weldgen.data.labels import good_class
 from weldgen.errors import ConfigError
 
 # What `training.class_weights` may say besides a file.
 CHOICES = ("balanced", "none")
+# Of the class that is looked for, as in the paper (Lin et al., ICCV 2017): what is easy counts so little already that
+# the other class has to be held up, rare as the first may be.
+_ALPHA = 0.25
 
 
 def pin_class_weights(config: TrainConfig) -> TrainConfig:
@@ -67,3 +71,35 @@ def check_class_weights(config: TrainConfig, labels: Sequence[str]) -> None:
     missing = [label for label in labels if label not in given]
     if missing:
         raise ConfigError(f"training.class_weights: no weight for class {', '.join(map(repr, missing))}", classes)
+
+
+def check_focal_alpha(config: TrainConfig, labels: Sequence[str]) -> None:
+    """Refuse a `training.focal_alpha` for another number of classes.
+
+    Raises:
+        ConfigError: It is one.
+    """
+    alpha = config.training.focal_alpha
+    classes = f"the classes are {', '.join(labels)}"
+    if isinstance(alpha, float) and len(labels) != 2:
+        raise ConfigError(f"training.focal_alpha={alpha:g}: one number is for two classes, got {len(labels)}", classes)
+    if isinstance(alpha, tuple) and len(alpha) != len(labels):
+        raise ConfigError(
+            f"training.focal_alpha={list(alpha)}: {len(alpha)} numbers for {len(labels)} classes", classes
+        )
+
+
+def focal_alpha_of(alpha: float | str | tuple[float, ...], labels: Sequence[str]) -> tuple[float, ...] | None:
+    """Weight of each class in the focal loss; None where that is the class weights' part.
+
+    Args:
+        alpha: `training.focal_alpha`. A number is that of the class that is not sound, or of the second one where
+            none has such a name; the other one has what is left of 1.
+        labels: Classes.
+    """
+    if isinstance(alpha, tuple):
+        return alpha
+    if alpha == "none" or (alpha == "auto" and len(labels) != 2):
+        return None
+    share = _ALPHA if alpha == "auto" else float(alpha)
+    return (share, 1 - share) if labels[1] == good_class(labels) else (1 - share, share)

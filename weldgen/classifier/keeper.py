@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
 import lightning.pytorch as pl
-import torch
 
 from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.plan import Plan
-from weldgen.classifier.settings import TrainingSettings
+from weldgen.classifier.top import Kept, TopStates
+from weldgen.classifier.training_settings import TrainingSettings
 from weldgen.runtime import log, output_errors, temporary_for, track, write_atomic
 
-BEST, LAST, HISTORY = "best.ckpt", "last.ckpt", "history.json"
-# Smaller differences of the validation loss say nothing.
-_MIN_DELTA = 1e-3
+LAST, HISTORY = "last.ckpt", "history.json"
 # An interrupted run loses at most so much. (Few images make epochs of a second, which are not worth a checkpoint each.)
 _SAVE_EVERY_S = 20.0
 
@@ -29,9 +25,10 @@ _SAVE_EVERY_S = 20.0
 class Keeper(pl.Callback):
     """Keeps the best and the last state, and stops when nothing gets better.
 
-    The best epoch has the highest balanced accuracy on the validation photos; among equals the lowest loss, and among
-    losses that differ by less than 0.001 the later epoch. It is not looked for in the first half of `min_steps`: on
-    three photos a random network is often right. Without validation photos the last epoch counts.
+    The best epoch has the highest balanced accuracy on the validation photos (or what `monitor` names); among equals
+    the lowest loss, and among losses that differ by less than `min_delta` the later epoch. It is not looked for in the
+    first half of `min_steps`: on three photos a random network is often right. Without validation photos the last
+    epoch counts.
 
     The rule is the same with few photos, where accuracy moves in steps of 5 to 50 % and the loss of one hard photo
     decides, because no other one was reliably better. On three recorded trainings (40 and 16 photos of castings, 32 of
@@ -42,7 +39,7 @@ class Keeper(pl.Callback):
 
     Args:
         folder: Where checkpoints and history go.
-        settings: Patience and least number of steps.
+        settings: What is monitored, patience, least number of steps, and how many epochs are kept.
         plan: Length of the run.
         judges: What the validation images are called.
 
@@ -58,7 +55,7 @@ class Keeper(pl.Callback):
         self.best_epoch = 0
         self._best: tuple[float, float] | None = None
         self._improved_epoch = 0
-        self._best_state: dict[str, Any] | None = None  # not on disk yet
+        self._top = TopStates(folder, settings.keep_top)
         self._folder = folder
         self._settings = settings
         self._plan = plan
@@ -72,6 +69,7 @@ class Keeper(pl.Callback):
             "best_epoch": self.best_epoch,
             "best": self._best,
             "improved_epoch": self._improved_epoch,
+            "top": self._top.state_dict(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -80,6 +78,7 @@ class Keeper(pl.Callback):
         self.best_epoch = state_dict["best_epoch"]
         self._best = state_dict["best"]
         self._improved_epoch = state_dict["improved_epoch"]
+        self._top.load_state_dict(state_dict["top"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the progress bar; a run that had stopped early before it was interrupted stops again."""
@@ -104,11 +103,13 @@ class Keeper(pl.Callback):
         """Record the epoch, save, and decide whether to go on."""
         module = cast(ClassifierModule, pl_module)
         epoch = trainer.current_epoch + 1
-        better = trainer.global_step > self._settings.min_steps // 2 and self._judge(module.epoch_metrics, epoch)
+        # A run that `cpu_max_steps` keeps shorter has a first half too.
+        counts = trainer.global_step > min(self._settings.min_steps, self._plan.steps) // 2
+        better = counts and self._judge(module.epoch_metrics, epoch)
         if better:
             self.best_epoch = epoch
-            state = {name: value.detach().cpu().clone() for name, value in module.state_dict().items()}
-            self._best_state = {"state_dict": state, "epoch": epoch, "pytorch-lightning_version": version("lightning")}
+        if counts:
+            self._top.add(self._kept(module.epoch_metrics, epoch, trainer.global_step), module, self.best_epoch)
         self.history.append(
             {
                 "epoch": epoch,
@@ -133,12 +134,23 @@ class Keeper(pl.Callback):
         """Whether this epoch is to be kept."""
         if not metrics:
             return True
-        accuracy, loss = metrics["val_balanced_accuracy"], metrics["val_loss"]
-        best_accuracy, best_loss = self._best or (-1.0, 0.0)
-        if accuracy > best_accuracy or (accuracy == best_accuracy and loss < best_loss - _MIN_DELTA):
-            self._best, self._improved_epoch = (accuracy, loss), epoch
+        score, loss = self._score(metrics), metrics["val_loss"]
+        best_score, best_loss = self._best or (-1.0, 0.0)
+        delta = self._settings.min_delta
+        if score > best_score or (score == best_score and loss < best_loss - delta):
+            self._best, self._improved_epoch = (score, loss), epoch
             return True
-        return accuracy == best_accuracy and loss < best_loss + _MIN_DELTA
+        return score == best_score and loss < best_loss + delta
+
+    def _score(self, metrics: dict[str, float]) -> float:
+        """What an epoch is judged by before its loss, the higher the better."""
+        monitor = self._settings.monitor
+        return 0.0 if monitor == "loss" else metrics[f"val_{monitor}"]
+
+    def _kept(self, metrics: dict[str, float], epoch: int, step: int) -> Kept:
+        if not metrics:
+            return Kept(epoch, step)
+        return Kept(epoch, step, self._score(metrics), metrics["val_loss"], self._settings.monitor)
 
     def _stop_if_stale(self, trainer: pl.Trainer, epoch: int) -> None:
         patience = self._settings.patience
@@ -148,16 +160,13 @@ class Keeper(pl.Callback):
             trainer.should_stop = True
 
     def _save(self, trainer: pl.Trainer) -> None:
-        """Write the best state, then the last one, which names it, each whole or not at all."""
-        if self._best_state is not None:
-            stream = io.BytesIO()
-            torch.save(self._best_state, stream)
-            write_atomic(self._folder / BEST, stream.getvalue())
-            self._best_state = None
+        """Write the best states, then the last one, which names them, each whole or not at all."""
+        self._top.write()
         path = self._folder / LAST
         with output_errors(path):
             trainer.save_checkpoint(temporary_for(path))  # Lightning writes in place
             temporary_for(path).replace(path)
+        self._top.prune()
         write_atomic(self._folder / HISTORY, json.dumps(self.history, indent=1) + "\n")
         self._saved = time.monotonic()
 

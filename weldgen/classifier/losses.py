@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weldgen.classifier.settings import TrainingSettings
+from weldgen.classifier.class_weights import focal_alpha_of
+from weldgen.classifier.training_settings import TrainingSettings
 
 # Keeps the slope of a power below 1 finite where a prediction is certain.
 _EPSILON = 1e-7
@@ -31,8 +32,8 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor, class_weights: Tensor | 
 def soft_focal(logits: Tensor, targets: Tensor, class_weights: Tensor | None = None, gamma: float = 2.0) -> Tensor:
     """Focal loss (Lin et al., ICCV 2017) with soft targets: the term of class k counts `(1 - p_k) ** gamma`.
 
-    The class weights are the paper's alpha; as in `soft_cross_entropy`, the sum is divided by theirs, so that gamma 0
-    gives cross-entropy.
+    The class weights are the paper's alpha (`training.focal_alpha`); as in `soft_cross_entropy`, the sum is divided by
+    theirs, so that gamma 0 gives cross-entropy.
 
     Args:
         logits: (B, K).
@@ -93,10 +94,13 @@ def class_weights_of(settings: TrainingSettings, labels: Sequence[str], counts: 
     """Weights of the classes in the loss, (K,) float32.
 
     Args:
-        settings: `class_weights`, a file read already.
+        settings: `focal_alpha`, and `class_weights`, a file read already.
         labels: The K classes.
         counts: How often images of each class are drawn, all above zero.
     """
+    alpha = focal_alpha_of(settings.focal_alpha, labels)
+    if alpha:
+        return torch.tensor(alpha, dtype=torch.float32)
     given = settings.class_weights
     if isinstance(given, Mapping):
         return torch.tensor([given[label] for label in labels], dtype=torch.float32)

@@ -14,7 +14,7 @@ from weldgen.classifier.losses import training_loss
 from weldgen.classifier.metrics import balanced_accuracy, confusion_matrix
 from weldgen.classifier.mixing import mix_batch
 from weldgen.classifier.network import WeldNetwork, keep_statistics, parameter_groups
-from weldgen.classifier.optimizers import OPTIMIZERS, SCHEDULES
+from weldgen.classifier.optimizers import OPTIMIZERS, group_options, rate_factor
 from weldgen.classifier.plan import Plan
 from weldgen.classifier.settings import AugmentationSettings, TrainConfig
 from weldgen.runtime import derive_seed
@@ -120,11 +120,9 @@ class ClassifierModule(pl.LightningModule):
         """The optimizer with a slower backbone, and the schedule of its rates."""
         settings = self._settings
         groups = parameter_groups(self.network, settings.lr, self._plan.backbone_lr_ratio, settings.weight_decay)
+        groups = [group | group_options(settings) for group in groups]
         optimizer = OPTIMIZERS[settings.optimizer](groups, self._plan.steps)
-        warmup = max(1, round(settings.warmup * self._plan.steps))
-
-        def factor(step: int) -> float:
-            return SCHEDULES[settings.schedule](step, warmup, self._plan.steps)
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: rate_factor(settings, step, self._plan.steps)
+        )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

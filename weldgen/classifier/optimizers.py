@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from weldgen.classifier.training_settings import TrainingSettings
 from weldgen.errors import BackendError
 
 Groups = list[dict[str, Any]]
@@ -102,6 +103,11 @@ OPTIMIZERS: dict[str, Callable[[Groups, int], Optimizer]] = {
 }
 
 
+def group_options(settings: TrainingSettings) -> dict[str, Any]:
+    """What every group of parameters sets instead of the optimizer's own defaults."""
+    return {name: value for name in ("betas", "eps") if (value := getattr(settings, name)) is not None}
+
+
 def _cosine(step: int, warmup: int, steps: int) -> float:
     """A linear rise, then a fall along a cosine to zero."""
     if step < warmup:
@@ -132,3 +138,17 @@ SCHEDULES: dict[str, Callable[[int, int, int], float]] = {
     "one_cycle": _one_cycle,
     "constant": _constant,
 }
+
+
+def rate_factor(settings: TrainingSettings, step: int, steps: int) -> float:
+    """Factor of the learning rates at a step, from 0 to 1; after the rise no lower than `min_lr` asks for.
+
+    Args:
+        settings: `schedule`, `warmup`, `lr` and `min_lr`.
+        step: Number of the step, from 0.
+        steps: Altogether.
+    """
+    warmup = max(1, round(settings.warmup * steps))
+    factor = SCHEDULES[settings.schedule](step, warmup, steps)
+    floor = settings.min_lr / settings.lr
+    return factor if step < warmup else floor + (1 - floor) * factor

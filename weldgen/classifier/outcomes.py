@@ -13,9 +13,10 @@ import optuna
 from optuna.trial import TrialState
 
 from weldgen.classifier.folder import TENSORBOARD
-from weldgen.classifier.keeper import BEST, LAST
+from weldgen.classifier.keeper import LAST
 from weldgen.classifier.model_file import WEIGHTS_NAME
 from weldgen.classifier.names import PREDICTIONS
+from weldgen.classifier.top import BEST, TOP
 
 AS_THEY_ARE = "as they are"
 
@@ -104,7 +105,8 @@ def lighten(places: Places, keep: Sequence[str]) -> None:
         if folder.name not in {folder_name(name) for name in keep}:
             for name in (BEST, LAST, WEIGHTS_NAME):
                 (folder / "model" / name).unlink(missing_ok=True)
-            shutil.rmtree(folder / "model" / TENSORBOARD, ignore_errors=True)
+            for name in (TENSORBOARD, TOP):
+                shutil.rmtree(folder / "model" / name, ignore_errors=True)
 
 
 def importances(study: optuna.Study) -> dict[str, float]:

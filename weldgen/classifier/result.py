@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from weldgen.classifier.loader import Images
 from weldgen.classifier.model_file import ModelCard
+from weldgen.classifier.oversample import Oversample, oversampled
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,16 @@ class Result:
     details: Mapping[str, Any]
 
 
-def draw_weights(training: Images) -> list[float]:
-    """How often each image is drawn: what `mix` wrote, else all the same."""
-    return [float(sample.extra.get("weight", 1.0)) for sample in training.samples]
+def draw_weights(training: Images, labels: Sequence[str], oversample: Oversample) -> list[float]:
+    """How often each of N images is drawn: what `mix` wrote, else all the same, times the factor of its class.
+
+    Args:
+        training: Images with K classes.
+        labels: The K classes, in the order of the targets.
+        oversample: `training.oversample`.
+    """
+    weights = [float(sample.extra.get("weight", 1.0)) for sample in training.samples]
+    return oversampled(weights, training.targets.tolist(), labels, oversample)
 
 
 def seen_by(training: Images, validation: Images) -> dict[str, list[str]]:

@@ -14,7 +14,7 @@ from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set
 from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.freezing import freeze_backbone
 from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged_temperature
-from weldgen.classifier.keeper import BEST, LAST, Keeper
+from weldgen.classifier.keeper import LAST, Keeper
 from weldgen.classifier.layers import LAST_MAP
 from weldgen.classifier.loader import Images, images_an_epoch
 from weldgen.classifier.loggers import close_loggers
@@ -23,12 +23,15 @@ from weldgen.classifier.memory import batch_notes, free_memory, is_out_of_memory
 from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_model
 from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.network import WeldNetwork, adapt_statistics
+from weldgen.classifier.oversample import drawn_of, oversample_notes
 from weldgen.classifier.plan import Plan, plan_run
 from weldgen.classifier.pretraining import PretrainSettings
 from weldgen.classifier.progressive import frames_by_epoch, size_notes, size_spans
 from weldgen.classifier.result import Result, details_of, draw_weights, seen_by
-from weldgen.classifier.settings import ModelSettings, TrainConfig, TrainingSettings
+from weldgen.classifier.settings import ModelSettings, TrainConfig
+from weldgen.classifier.top import BEST
 from weldgen.classifier.trainer import choose_precision, make_loaders, make_trainer, quiet_lightning, run_trainer
+from weldgen.classifier.training_settings import TrainingSettings
 from weldgen.runtime import derive_seed, log
 
 _ADAPT_BATCHES = 12
@@ -121,10 +124,11 @@ def _try(
     learning, learning_note = freeze_backbone(backbone, settings)
     network = WeldNetwork(backbone.model, backbone.features, (backbone.mean, backbone.std), settings, len(labels))
     network.lay_out(channels_last=config.training.channels_last)
-    weights = draw_weights(training)
+    weights = draw_weights(training, labels, config.training.oversample)
+    drawn = drawn_of(weights, training.targets.tolist(), len(labels))
     planned = plan_run(images_an_epoch(weights), len(training), config, device, pretrained=bool(backbone.weights))
     plan = with_batches_of(out, planned)
-    class_weights = class_weights_of(config.training, labels, _drawn(training, weights, len(labels)))
+    class_weights = class_weights_of(config.training, labels, drawn)
     module = ClassifierModule(network, config, plan, class_weights)
     keeper = Keeper(out, config.training, plan, judges.name)
     precision = choose_precision(config.training.precision, device)
@@ -147,14 +151,9 @@ def _try(
             close_loggers(trainer.loggers)
     best = torch.load(out / BEST, map_location="cpu", weights_only=True)
     module.load_state_dict(best["state_dict"])
-    notes = (*backbone.notes, learning_note, *batch_notes(planned, plan))
+    oversampling = oversample_notes(drawn, labels, config.training.oversample)
+    notes = (*backbone.notes, learning_note, *oversampling, *batch_notes(planned, plan))
     return _Trained(module.result, settings, backbone, keeper, plan, precision, learning, notes)
-
-
-def _drawn(training: Images, weights: Sequence[float], classes: int) -> list[float]:
-    """How often images of each class are drawn."""
-    zeros = torch.zeros(classes)
-    return zeros.index_add(0, torch.from_numpy(training.targets), torch.tensor(weights)).tolist()
 
 
 def length_notes(epochs: int, asked: TrainingSettings | PretrainSettings) -> list[str]:

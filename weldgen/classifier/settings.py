@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from weldgen.classifier.training_settings import TrainingSettings
 from weldgen.config import Config, StageConfig
 from weldgen.data.split import SplitConfig
 
@@ -96,82 +97,6 @@ class ModelSettings(Config):
         False, description="arcface, subcenter: the margin only where the angle is below 90 degrees"
     )
     subcenters: int = Field(3, ge=1, le=64, description="subcenter: centres of a class; the nearest one counts")
-
-
-class TrainingSettings(Config):
-    """How it learns."""
-
-    method: Literal["auto", "finetune", "linear"] = Field(
-        "auto",
-        description="finetune: the backbone learns too; linear: a linear classifier on its features; "
-        "auto: linear where a class has too few real photos to spare one for validation",
-    )
-    refit: bool = Field(
-        True,
-        description="linear: after validation, learn the validation photos too; thresholds are chosen by the model "
-        "that has not seen them",
-    )
-    epochs: int = Field(40, ge=1, description="passes over the training images")
-    min_steps: int = Field(150, ge=0, description="few images: more epochs, until so many optimisation steps are made")
-    cpu_max_steps: int = Field(
-        600, ge=0, description="on a CPU, many images: fewer epochs, so that no more steps are made; 0: any number"
-    )
-    batch_size: int = Field(16, ge=1, description="images that pass through the network at once")
-    accumulation: int = Field(1, ge=1, description="batches a step: like larger batches, in the memory of one")
-    progressive: tuple[Annotated[int, Field(ge=32, le=2048, multiple_of=32)], ...] = Field(
-        (),
-        description="image sizes of equally long parts of the training, the last one data.image_size, e.g. [256, 384]: "
-        "the first epochs are cheaper; []: data.image_size throughout",
-    )
-    optimizer: Literal["adamw", "adam", "sgd", "lion", "ranger21"] = Field(
-        "adamw",
-        description="adamw, adam, sgd (Nesterov, momentum 0.9), lion (takes a third to a tenth of the rate), or "
-        "ranger21, which needs `pip install 'weldgen[optimizers]'`",
-    )
-    schedule: Literal["cosine", "one_cycle", "constant"] = Field(
-        "cosine",
-        description="the learning rate after its rise: falls along a cosine, stays, or one_cycle: rises and falls "
-        "along cosines, from 1/25",
-    )
-    lr: float = Field(1e-3, gt=0, description="peak learning rate of the head")
-    weight_decay: float = Field(0.01, ge=0, description="the optimizer's, not on biases and norms")
-    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the learning rate rises")
-    clip_norm: float = Field(1.0, ge=0, description="largest norm of the gradient; 0: any")
-    patience: int = Field(12, ge=0, description="stop after so many epochs without a better validation; 0: never")
-    ema_decay: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="the model is a moving average of the weights, which keeps so much of itself a step (0.999; less "
-        "in the first steps); 0: the weights themselves",
-    )
-    loss: Literal["cross_entropy", "focal"] = Field(
-        "cross_entropy", description="cross_entropy, or focal: images that are right already count less"
-    )
-    focal_gamma: float = Field(2.0, ge=0, le=10, description="focal: how much less; 0: cross-entropy")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of each target that is spread over all classes")
-    class_weights: str | dict[str, Annotated[float, Field(gt=0)]] = Field(
-        "balanced",
-        description="balanced: rare classes count more (inverse frequency); none; or a YAML or JSON file of class: "
-        "weight",
-    )
-    class_weight_max: float = Field(10.0, ge=1, description="balanced: largest ratio between two class weights")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
-        "auto", description="auto: bf16 where the device computes in it, fp16 on other GPUs, fp32 elsewhere"
-    )
-    channels_last: bool = Field(
-        True, description="the colours of a pixel lie side by side in memory: faster convolutions on most devices"
-    )
-    compile: bool = Field(
-        False, description="torch.compile the network: minutes at the start, then faster steps; needs a C++ compiler"
-    )
-
-    @field_validator("progressive")
-    @classmethod
-    def _rises(cls, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        if list(sizes) != sorted(sizes):
-            raise ValueError("no size is smaller than the one before it, e.g. [256, 384]")
-        return sizes
 
 
 class AugmentationSettings(Config):

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weldgen.classifier.advice import advise, facts_of
-from weldgen.classifier.class_weights import check_class_weights, pin_class_weights
+from weldgen.classifier.class_weights import check_class_weights, check_focal_alpha, pin_class_weights
 from weldgen.classifier.local_weights import auto_backbone, check_unseen, pin_config
+from weldgen.classifier.oversample import check_oversample
 from weldgen.classifier.settings import TrainConfig
 from weldgen.data.dataset import Dataset, failures_text
 from weldgen.data.sample import scarce_classes
@@ -43,7 +44,7 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         config: Settings.
 
     Raises:
-        ConfigError: A file of weights does not exist, or class weights or sizes that do not fit.
+        ConfigError: A file of weights does not exist, or class weights, factors or sizes that do not fit.
         DataError: Fewer than two classes have training images.
         BackendError: Weights or a device are missing.
         OutputError: The folder holds files that weldgen did not make, or cannot be written.
@@ -65,7 +66,9 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     opened = open_training_data(dataset, config)
     check_unseen(config.model.weights, opened)
     check_class_weights(config, opened.labels)
+    check_focal_alpha(config, opened.labels)
     linear = _is_linear(opened, config)
+    check_oversample(config, opened.labels, linear=linear)
     check_progressive(config, linear=linear)
     check_layers(config.model.layers, linear=linear)
     if config.folds:
