@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import Field, field_validator
 
 import weldgen
-from weldgen.classifier.names import CONFUSION, CONFUSION_NORMALISED, EVIDENCE, METRICS, PREDICTIONS
+from weldgen.classifier.names import METRICS
 from weldgen.classifier.operating import OperatingSettings
 from weldgen.classifier.shortcuts import RegionFinder, Shortcuts, ShortcutSettings, Subject, find_shortcuts
 from weldgen.classifier.targets import Target, parse_targets, read_targets
 from weldgen.config import StageConfig
-from weldgen.data.dataset import Dataset, Failure, failures_text
+from weldgen.data.dataset import Dataset
 from weldgen.errors import DataError
-from weldgen.receipts import (
-    FAILURES_NAME,
-    Summary,
-    check_results,
-    fingerprint,
-    finished,
-    run_key,
-    write_receipt,
-)
-from weldgen.runtime import output_errors, resolve_device, resolve_jobs, write_atomic
+from weldgen.receipts import Summary, check_results, fingerprint, finished, run_key, write_receipt
+from weldgen.runtime import resolve_device, resolve_jobs
 from weldgen.tta import MAX_VIEWS
 
 if TYPE_CHECKING:
-    from weldgen.classifier.metrics import Counts
+    from weldgen.classifier.measurement import Answered
     from weldgen.classifier.operating_point import OperatingPoint
     from weldgen.classifier.predictions import Prediction
     from weldgen.classifier.scoring import Scorer
 
-_FILES = (METRICS, PREDICTIONS, EVIDENCE, CONFUSION, CONFUSION_NORMALISED)
 _AS_BEFORE = "the validation photos were shown to the classifier as it was before it learned them (judge.safetensors)"
 
 
@@ -48,6 +37,7 @@ class EvaluateConfig(StageConfig):
 
     split: Literal["test", "val", "train"] = Field("test", description="test, val or train; real photos of it count")
     tta: int = Field(1, ge=1, le=MAX_VIEWS, description="views of each photo whose probabilities are averaged")
+    group_by: str = Field("", description="field of the records to compare photos by; empty: group, where recorded")
     targets: str | dict[str, Target] = Field("", description="YAML file of what has to be reached, or its content")
     operating: OperatingSettings = Field(default_factory=OperatingSettings)
     shortcuts: ShortcutSettings = Field(default_factory=ShortcutSettings)
@@ -79,18 +69,22 @@ def evaluate(
             settings ask for is kept in the folder.
         dataset: Dataset folder with splits; or a plain folder of classes: photos that the model has not seen are its
             test split.
-        out: Folder for `metrics.json`, `predictions.jsonl`, `evidence.jsonl` and the confusion matrices.
+        out: Folder for `metrics.json`, `predictions.jsonl`, `evidence.jsonl`, the confusion matrices and the curves.
         config: Settings.
         find_regions: Makes what finds writing, for `shortcuts.writing=search`.
 
     Where every class has too few photos to spare one for the test, nothing is measured, and a note says so.
 
     Raises:
-        ConfigError: A target is about nothing that is measured, or a threshold about no class.
+        ConfigError: A target is about nothing that is measured, a threshold about no class, or no photo has the field
+            to compare photos by.
         DataError: There is no model, no photo to measure on, a class that the model does not know, or a test photo
             that it was trained on.
     """
+    from weldgen.classifier.evaluation_files import FILES, write_results
     from weldgen.classifier.evaluation_notes import notes_on
+    from weldgen.classifier.grouping import choose_field
+    from weldgen.classifier.measurement import Asked, measure
     from weldgen.classifier.predictions import choose_samples, predict_samples
     from weldgen.classifier.scoring import open_scorer
 
@@ -100,12 +94,13 @@ def evaluate(
     done = finished(out, run_key("evaluate", config, prints))
     if done:
         return done
-    check_results(out, "evaluate", METRICS, _FILES)
+    check_results(out, "evaluate", METRICS, FILES)
     jobs = resolve_jobs(config.jobs)
     scorer = open_scorer(model, config.device, jobs, judge=config.split == "val")
     _check_settings(config, scorer)
     opened = Dataset.open(dataset)
     samples = choose_samples(opened, scorer, config.split)
+    field = choose_field(samples, config.group_by)
     point, said = scorer.operating, [_AS_BEFORE] if scorer.judge else []
     if config.operating.wanted:
         point, chosen = _choose_point(model, opened, scorer, config, jobs)
@@ -115,20 +110,22 @@ def evaluate(
     predictions, failures = predict_samples(opened, samples, scorer, jobs, views)
     if samples and not predictions:
         raise DataError(f"none of the {len(samples)} photos could be read; first: {failures[0].reason}")
-    metrics, remarks, predictions = _measure(predictions, scorer.classes, point, views, config)
-    found = _look_for_shortcuts(model, opened, predictions, config, find_regions)
-    metrics |= {"shortcuts": found.record} if found.record else {}
-    remarks += [*found.notes, *said]
+    answered = _answered(model, replace(opened, samples=tuple(samples)), predictions, scorer.classes, config, field)
+    targets = config.targets if isinstance(config.targets, dict) else {}
+    measured = measure(answered, Asked(config.split, views, point, targets, config.seed))
+    found = _look_for_shortcuts(model, opened, measured.predictions, config, find_regions)
+    metrics = measured.metrics | ({"shortcuts": found.record} if found.record else {})
+    remarks = [*measured.notes, *found.notes, *said]
     metrics = {"weldgen": weldgen.__version__, "split": config.split, "model": str(model), **metrics}
     metrics |= {"remarks": remarks} if remarks else {}
-    _write(out, metrics, predictions, failures, found.shown)
+    write_results(out, metrics, measured.predictions, failures, found.shown)
     correct = sum(prediction.predicted == prediction.label for prediction in predictions)
     summary = Summary(
         "evaluate",
         out,
         {"photos": len(predictions), "correct": correct},
         len(failures),
-        (*notes_on(np.array(metrics["confusion"]), scorer.classes, config.split), *remarks),
+        (*notes_on(metrics, config.split), *remarks),
         details=metrics,
         seconds=time.monotonic() - started,
     )
@@ -201,59 +198,15 @@ def _folder_of(model: Path) -> Path | None:
     return None if model.suffix in EXPORTED_SUFFIXES else model.parent
 
 
-def _measure(
-    predictions: Sequence[Prediction], classes: tuple[str, ...], point: OperatingPoint | None, views: int,
-    config: EvaluateConfig,
-) -> tuple[dict[str, Any], list[str], list[Prediction]]:  # fmt: skip
-    """What `metrics.json` holds, sentences on what is special, and the predictions with what the point decides."""
-    from weldgen.classifier.evaluation_notes import tta_notes
-    from weldgen.classifier.metrics import confusion_matrix, summarise, votes
-    from weldgen.classifier.operating_point import decide, measure_point, point_notes
-    from weldgen.classifier.predictions import as_arrays
-    from weldgen.classifier.targets import judge, target_notes, unmet_sentence
+def _answered(
+    model: Path, dataset: Dataset, predictions: Sequence[Prediction], classes: tuple[str, ...], config: EvaluateConfig,
+    field: str,
+) -> Answered:  # fmt: skip
+    """The predictions with the group of each photo, and what it says in the field that photos are compared by."""
+    from weldgen.classifier.grouping import field_values, group_indices, group_names, recorded_pattern
+    from weldgen.classifier.measurement import Answered
 
-    probabilities, truth = as_arrays(predictions, classes)
-    voted, alone = ([classes.index(getattr(p, name)) for p in predictions] for name in ("predicted", "alone"))
-    matrix = confusion_matrix(truth.tolist(), voted, len(classes))
-    metrics, notes = summarise(matrix, classes), list[str]()
-    if views > 1 and predictions:
-        metrics["tta"] = votes(truth.tolist(), voted, alone, views)
-        notes += tta_notes(metrics["tta"])
-    if point and predictions:
-        decided = decide(point.decision, probabilities, classes)
-        metrics["operating"] = measure_point(point, decided, truth, classes)
-        notes += point_notes(metrics["operating"], config.split)
-        predictions = [
-            replace(prediction, decided=classes[answer], abstained=bool(unsure))
-            for prediction, answer, unsure in zip(predictions, decided.predicted, decided.abstained, strict=True)
-        ]
-    if isinstance(config.targets, dict):
-        metrics["targets"] = judge(config.targets, metrics)
-        notes += target_notes(metrics["targets"])
-        unmet = unmet_sentence(metrics["targets"])
-        metrics |= {"unmet": unmet} if unmet else {}
-    return metrics, notes, list(predictions)
-
-
-def _write(
-    out: Path,
-    metrics: Mapping[str, Any],
-    predictions: Sequence[Prediction],
-    failures: Sequence[Failure],
-    shown: Sequence[Mapping[str, Any]],
-) -> None:
-    from weldgen.classifier.plots import confusion_png
-
-    labels, n = metrics["labels"], metrics["n"]
-    matrix: Counts = np.array(metrics["confusion"], np.int64)
-    write_atomic(out / METRICS, json.dumps(metrics, indent=1, ensure_ascii=False) + "\n")
-    lines = "".join(json.dumps(prediction.record(), ensure_ascii=False) + "\n" for prediction in predictions)
-    write_atomic(out / PREDICTIONS, lines)
-    write_atomic(out / EVIDENCE, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in shown))
-    title = f"real {metrics['split']} photos, n = {n}"
-    write_atomic(out / CONFUSION, confusion_png(matrix, labels, shares=False, title=title))
-    write_atomic(out / CONFUSION_NORMALISED, confusion_png(matrix, labels, shares=True, title=f"{title}, share of row"))
-    with output_errors(out):
-        (out / FAILURES_NAME).unlink(missing_ok=True)
-    if failures:
-        write_atomic(out / FAILURES_NAME, failures_text(failures))
+    of_file = {sample.file_name: sample for sample in dataset.samples}
+    own = [of_file[prediction.file] for prediction in predictions]
+    names = group_names(dataset, own, recorded_pattern(_folder_of(model), config.shortcuts.group_pattern))
+    return Answered(predictions, classes, group_indices(names), field, field_values(own, field) if field else ())

@@ -2,36 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from weldgen.classifier.metrics import Counts, Share, balanced_accuracy
-from weldgen.data.labels import good_class
+from weldgen.classifier.metrics import share_words
 
 _FEW_PHOTOS = 60
 
 
-def notes_on(matrix: Counts, labels: Sequence[str], split: str) -> list[str]:
-    """What the user is told: each share with its n and interval, and what the number of photos cannot show."""
-    n = int(matrix.sum())
+def notes_on(metrics: Mapping[str, Any], split: str) -> list[str]:
+    """What the user is told: each share with its n and interval, and what the number of photos cannot show.
+
+    Args:
+        metrics: What `metrics.json` holds.
+        split: Split that was measured.
+    """
+    n = metrics["n"]
     if not n:
         return [
             f"nothing was measured: no class has real photos to spare for '{split}', so how good the model is on real "
             "photos nobody knows; weldgen evaluate --data FOLDER measures it on others"
         ]
-    measured = int((matrix.sum(axis=1) > 0).sum())
-    balanced = f"; balanced accuracy {balanced_accuracy(matrix):.1%}" if measured > 1 else ""
-    notes = [f"accuracy on real {split} photos: {Share(int(matrix.trace()), n)}{balanced}"]
-    good = good_class(labels)
+    balanced, ends = metrics["balanced_accuracy"], metrics["balanced_accuracy_interval"]
+    more = "" if balanced is None else f"; balanced accuracy {balanced:.1%} ({ends[0]:.0%} to {ends[1]:.0%})"
+    notes = [f"accuracy on real {split} photos: {share_words(metrics['accuracy'])}{more}"]
+    good, misses, alarms = (metrics[name] for name in ("good_class", "miss_rate", "false_alarm_rate"))
     if good is not None:
-        g = list(labels).index(good)
-        misses: Share = Share(int(matrix[:, g].sum() - matrix[g, g]), int(n - matrix[g].sum()))
-        alarms: Share = Share(int(matrix[g].sum() - matrix[g, g]), int(matrix[g].sum()))
-        notes += [f"missed (bad called {good}): {misses}"] if misses.n else []
-        notes += [f"false alarms ({good} called bad): {alarms}"] if alarms.n else []
-    absent = [label for k, label in enumerate(labels) if not matrix[k].sum()]
+        notes += [f"missed (bad called {good}): {share_words(misses)}"] if misses["n"] else []
+        notes += [f"false alarms ({good} called bad): {share_words(alarms)}"] if alarms["n"] else []
+    if metrics["groups"] < n:
+        notes.append(
+            f"the {n} photos are of {metrics['groups']} groups (views of one part): intervals and claims count groups, "
+            "because views of one part are not independent"
+        )
+    absent = [label for label, values in metrics["classes"].items() if not values["support"]]
     if absent:
-        alone = "; one class alone has no balanced accuracy" if measured == 1 else ""
+        alone = "; one class alone has no balanced accuracy" if balanced is None else ""
         notes.append(f"no real {split} photo of {', '.join(absent)}: nothing is known about it{alone}")
     if n < _FEW_PHOTOS:
         notes.append(f"few photos ({n}): to show a recall of 95 % takes 59 bad photos without a miss, 99 % takes 299")
@@ -40,9 +46,34 @@ def notes_on(matrix: Counts, labels: Sequence[str], split: str) -> list[str]:
     return notes
 
 
+def quality_notes(metrics: Mapping[str, Any]) -> list[str]:
+    """How well the probabilities rank the photos, and whether they mean what they say."""
+    error = metrics["calibration"]["expected_calibration_error"]
+    calibration = f"expected calibration error {error:.3f}"
+    auroc, precision = metrics["auroc"]["macro"], metrics["average_precision"]["macro"]
+    if auroc is None:
+        return [f"{calibration}; one class alone has no AUROC"]
+    return [f"AUROC {auroc:.3f} and average precision {precision:.3f}, mean of the classes; {calibration}"]
+
+
+def group_notes(record: Mapping[str, Any]) -> list[str]:
+    """On which value of a field the model is worst.
+
+    Args:
+        record: The part `by_group` of `metrics.json`.
+    """
+    rows = record["rows"]
+    if len(rows) < 2:
+        return []
+    worst = rows[0]
+    if worst["accuracy"]["value"] == 1:
+        return [f"right on all photos of each of {len(rows)} values of '{record['field']}'"]
+    return [f"worst of {len(rows)} values of '{record['field']}': {worst['value']}, {share_words(worst['accuracy'])}"]
+
+
 def tta_notes(record: Mapping[str, Any]) -> list[str]:
     """What asking from several views changed."""
-    without, together = (Share(record[name]["count"], record[name]["n"]) for name in ("without", "with"))
+    without, together = (share_words(record[name]) for name in ("without", "with"))
     return [
         f"{record['views']} views of each photo: right on {together}, without them on {without}; they put "
         f"{record['put_right']} right and {record['put_wrong']} wrong"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from weldgen.data.labels import good_class
 
 Counts = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 _Z95 = 1.959963984540054
@@ -24,31 +25,62 @@ CONFIDENCE = 0.95
 class Share:
     """A count out of n, with its 95 % Wilson interval.
 
+    Views of one part are no independent photos. Where groups of photos are known, the interval takes as many as the
+    effective number says: n over the design effect of groups whose photos are all right or all wrong together (Kish
+    1965). That is the most that grouping can take away, and for groups of one size it is the number of groups.
+
     Attributes:
         count: How many.
         n: Out of how many.
+        sizes: How many of the n each group holds; empty where each photo stands for itself.
     """
 
     count: int
     n: int
+    sizes: tuple[int, ...] = ()
+
+    @staticmethod
+    def of(flags: npt.NDArray[np.bool_], groups: Indices | None = None) -> Share:
+        """Share of the (N,) flags that are set; `groups` are the (N,) indices of the photos' groups."""
+        sizes = () if groups is None else tuple(np.unique(groups, return_counts=True)[1].tolist())
+        return Share(int(flags.sum()), len(flags), sizes)
 
     @property
     def value(self) -> float | None:
         """The share, or None where n is 0."""
         return self.count / self.n if self.n else None
 
+    @property
+    def effective_n(self) -> float:
+        """Number of independent photos that say as much, 0 to n."""
+        return self.n**2 / sum(size**2 for size in self.sizes) if self.sizes else float(self.n)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval, Wilson's with the effective number of photos."""
+        effective_n = self.effective_n
+        return wilson_interval(self.count * effective_n / self.n if self.n else 0, effective_n)
+
     def record(self) -> dict[str, Any]:
-        """What `metrics.json` keeps."""
-        low, high = wilson_interval(self.count, self.n)
-        return {"value": self.value, "count": self.count, "n": self.n, "low": low, "high": high}
+        """What `metrics.json` keeps; `groups` and `effective_n` where a group holds several photos."""
+        low, high = self.interval
+        found = {"value": self.value, "count": self.count, "n": self.n, "low": low, "high": high}
+        grouped = len(self.sizes) < self.n if self.sizes else False
+        return found | ({"groups": len(self.sizes), "effective_n": self.effective_n} if grouped else {})
 
     def __str__(self) -> str:
-        low, high = wilson_interval(self.count, self.n)
-        return f"{self.count} of {self.n} (95 % interval {low:.0%} to {high:.0%})"
+        return share_words(self.record())
 
 
-def wilson_interval(count: int, n: int, z: float = _Z95) -> tuple[float, float]:
-    """Wilson's score interval of a share (Wilson 1927); 0 to 1 where n is 0."""
+def share_words(record: Mapping[str, Any]) -> str:
+    """A share's `record` as words: never without n and the interval."""
+    groups = f" in {record['groups']} groups" if "groups" in record else ""
+    interval = f"95 % interval {record['low']:.0%} to {record['high']:.0%}"
+    return f"{record['count']} of {record['n']}{groups} ({interval})"
+
+
+def wilson_interval(count: float, n: float, z: float = _Z95) -> tuple[float, float]:
+    """Wilson's score interval of a share (Wilson 1927); 0 to 1 where n is 0. Effective numbers need not be whole."""
     if n == 0:
         return 0.0, 1.0
     share = count / n
@@ -83,13 +115,18 @@ def photos_needed(share: float, level: float = CONFIDENCE) -> int | None:
     return max(1, math.ceil(math.log(1 - level) / math.log(share) - 1e-9)) if share > 0 else 1
 
 
-def balanced_interval(matrix: Counts) -> tuple[float, float]:
-    """95 % interval of the balanced accuracy, from the Wilson interval of each class (Zou and Donner 2008, MOVER)."""
-    rows = [(int(matrix[k, k]), int(matrix[k].sum())) for k in range(len(matrix)) if matrix[k].sum()]
+def balanced_interval(matrix: Counts, by_group: Counts | None = None) -> tuple[float, float]:
+    """95 % interval of the balanced accuracy, from the Wilson interval of each class (Zou and Donner 2008, MOVER).
+
+    Args:
+        matrix: (K, K) counts.
+        by_group: (G, K, K) counts of each group; None where each photo stands for itself.
+    """
+    rows = [row for row in recalls(matrix, by_group) if row.n]
     if not rows:
         return 0.0, 1.0
-    shares = np.array([count / n for count, n in rows])
-    ends = np.array([wilson_interval(count, n) for count, n in rows])
+    shares = np.array([row.count / row.n for row in rows])
+    ends = np.array([row.interval for row in rows])
     below, above = (float(np.sqrt(((ends[:, side] - shares) ** 2).sum())) / len(rows) for side in (0, 1))
     return max(0.0, float(shares.mean()) - below), min(1.0, float(shares.mean()) + above)
 
@@ -99,6 +136,26 @@ def confusion_matrix(truth: Sequence[int], predicted: Sequence[int], classes: in
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (np.asarray(truth, np.int64), np.asarray(predicted, np.int64)), 1)
     return matrix
+
+
+def group_matrices(truth: Indices, predicted: Indices, groups: Indices, classes: int) -> Counts:
+    """(G, K, K) confusion matrices of the groups, which sum up to that of all photos.
+
+    Args:
+        truth: (N,) true classes.
+        predicted: (N,) answers.
+        groups: (N,) indices of the groups, 0 to G - 1.
+        classes: K.
+    """
+    found = np.zeros((int(groups.max(initial=-1)) + 1, classes, classes), np.int64)
+    np.add.at(found, (groups, truth, predicted), 1)
+    return found
+
+
+def recalls(matrix: Counts, by_group: Counts | None = None) -> list[Share]:
+    """Recall of each of the K classes."""
+    row, column = np.indices(matrix.shape)
+    return [_cells(matrix, by_group, (row == k) & (column == k), row == k) for k in range(len(matrix))]
 
 
 def normalised(matrix: Counts) -> Floats:
@@ -122,7 +179,7 @@ def precision_recall_f1(matrix: Counts) -> tuple[Floats, Floats, Floats]:
     return precision, recall, f1
 
 
-def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
+def summarise(matrix: Counts, labels: Sequence[str], by_group: Counts | None = None) -> dict[str, Any]:
     """Everything that `metrics.json` says about a confusion matrix.
 
     `balanced_accuracy` is None where fewer than two classes have photos: the recall of one class is none.
@@ -130,21 +187,12 @@ def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
     Args:
         matrix: (K, K) counts.
         labels: The K names.
+        by_group: (G, K, K) counts of each group of photos; None where each photo stands for itself.
     """
     precision, recall, f1 = precision_recall_f1(matrix)
     support = matrix.sum(axis=1)
     present = support > 0
     shares = support / max(1, support.sum())
-    per_class = {
-        label: {
-            "support": int(support[k]),
-            "predicted": int(matrix[:, k].sum()),
-            "precision": Share(int(matrix[k, k]), int(matrix[:, k].sum())).record(),
-            "recall": Share(int(matrix[k, k]), int(support[k])).record(),
-            "f1": float(f1[k]),
-        }
-        for k, label in enumerate(labels)
-    }
     averages = {
         name: {
             "precision": float((weights * precision).sum()),
@@ -153,45 +201,73 @@ def summarise(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
         }
         for name, weights in (("macro", present / max(1, present.sum())), ("weighted", shares))
     }
+    diagonal = np.eye(len(matrix), dtype=bool)
     return {
         "n": int(matrix.sum()),
-        "accuracy": Share(int(matrix.trace()), int(matrix.sum())).record(),
+        "accuracy": _cells(matrix, by_group, diagonal, np.ones_like(diagonal)).record(),
         "balanced_accuracy": balanced_accuracy(matrix) if present.sum() > 1 else None,
+        "balanced_accuracy_interval": list(balanced_interval(matrix, by_group)),
         **averages,
-        "classes": per_class,
+        "classes": {label: _class_record(matrix, by_group, k) for k, label in enumerate(labels)},
         "confusion": matrix.tolist(),
         "confusion_normalised": normalised(matrix).round(6).tolist(),
         "labels": list(labels),
-        **_good_against_bad(matrix, labels),
+        **_good_against_bad(matrix, labels, by_group),
     }
 
 
-def votes(truth: Sequence[int], voted: Sequence[int], alone: Sequence[int], views: int) -> dict[str, Any]:
+def votes(truth: Indices, voted: Indices, alone: Indices, views: int, groups: Indices | None = None) -> dict[str, Any]:
     """What `metrics.json` says of averaging over views, against the photos as they are.
 
     Args:
-        truth: True classes of the N photos.
-        voted: Answers of all views together.
-        alone: Answers without the other views.
+        truth: (N,) true classes.
+        voted: (N,) answers of all views together.
+        alone: (N,) answers without the other views.
         views: Their number.
+        groups: (N,) indices of the photos' groups; None where each photo stands for itself.
     """
-    right, before = (np.asarray(answers) == np.asarray(truth) for answers in (voted, alone))
+    right, before = voted == truth, alone == truth
     return {
         "views": views,
-        "without": Share(int(before.sum()), len(before)).record(),
-        "with": Share(int(right.sum()), len(right)).record(),
+        "without": Share.of(before, groups).record(),
+        "with": Share.of(right, groups).record(),
         "put_right": int((right & ~before).sum()),
         "put_wrong": int((before & ~right).sum()),
     }
 
 
-def _good_against_bad(matrix: Counts, labels: Sequence[str]) -> dict[str, Any]:
+def _cells(matrix: Counts, by_group: Counts | None, hits: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_]) -> Share:
+    """Share of some cells of a confusion matrix among others, both (K, K) masks."""
+    sizes = () if by_group is None else by_group[:, among].sum(axis=1)
+    return Share(int(matrix[hits].sum()), int(matrix[among].sum()), tuple(int(size) for size in sizes if size))
+
+
+def _class_record(matrix: Counts, by_group: Counts | None, k: int) -> dict[str, Any]:
+    """Precision, recall and F1 of one class.
+
+    F1 = 2 J / (1 + J) follows from the share J of hits among all photos that are of the class or were taken for it, and
+    its interval from that of J.
+    """
+    row, column = np.indices(matrix.shape)
+    hit, own, called = (row == k) & (column == k), row == k, column == k
+    precision, recall, jaccard = (_cells(matrix, by_group, hit, among) for among in (called, own, own | called))
+    return {
+        "support": recall.n,
+        "predicted": precision.n,
+        "precision": precision.record(),
+        "recall": recall.record(),
+        "f1": 2 * recall.count / max(1, recall.n + precision.n),
+        "f1_interval": [2 * end / (1 + end) for end in jaccard.interval],
+    }
+
+
+def _good_against_bad(matrix: Counts, labels: Sequence[str], by_group: Counts | None) -> dict[str, Any]:
     """False alarms (good called bad) and misses (bad called good); any other class than good counts as bad."""
     good = good_class(labels)
     if good is None:
         return {"good_class": None, "false_alarm_rate": None, "miss_rate": None}
+    row, column = np.indices(matrix.shape)
     g = list(labels).index(good)
-    bad = [k for k in range(len(labels)) if k != g]
-    alarms = Share(int(matrix[g, bad].sum()), int(matrix[g].sum()))
-    misses = Share(int(matrix[bad, g].sum()), int(matrix[bad].sum()))
+    alarms = _cells(matrix, by_group, (row == g) & (column != g), row == g)
+    misses = _cells(matrix, by_group, (row != g) & (column == g), row != g)
     return {"good_class": good, "false_alarm_rate": alarms.record(), "miss_rate": misses.record()}

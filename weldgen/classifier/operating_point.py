@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import weldgen
-from weldgen.classifier.metrics import Share, confusion_matrix, photos_needed, proven_share
+from weldgen.classifier.metrics import Indices, Share, confusion_matrix, photos_needed, proven_share, share_words
 from weldgen.decision import Decision
 from weldgen.runtime import write_atomic
 
@@ -85,7 +85,7 @@ def decide(decision: Decision, probabilities: npt.NDArray[Any], classes: tuple[s
 
 
 def measure_point(
-    point: OperatingPoint, decided: Decided, truth: npt.NDArray[np.int64], classes: Sequence[str]
+    point: OperatingPoint, decided: Decided, truth: Indices, classes: Sequence[str], groups: Indices | None = None
 ) -> dict[str, Any]:
     """What `metrics.json` says of an operating point: each share with its count and interval.
 
@@ -94,47 +94,59 @@ def measure_point(
         decided: What its decision made of the N photos.
         truth: (N,) true classes.
         classes: The K names.
+        groups: (N,) indices of the photos' groups; None where each photo stands for itself.
     """
+    owner = np.arange(len(truth)) if groups is None else groups
     right, kept = decided.predicted == truth, ~decided.abstained
+    every = np.ones(len(truth), bool)
     found: dict[str, Any] = {
         **point.record(),
-        "accuracy": _share(right).record(),
-        "abstained": _share(decided.abstained).record(),
-        "decided_accuracy": _share(right[kept]).record(),
+        "accuracy": _share(right, every, owner),
+        "abstained": _share(decided.abstained, every, owner),
+        "decided_accuracy": _share(right, kept, owner),
         "confusion": confusion_matrix(truth.tolist(), decided.predicted.tolist(), len(classes)).tolist(),
     }
     if point.decision.positive:
         index = list(classes).index(point.decision.positive)
         positive, called = truth == index, decided.predicted == index
         found |= {
-            "recall": _share(called[positive]).record(),
-            "false_reject_rate": _share(called[~positive]).record(),
-            "escaped": _share((~called & kept)[positive]).record(),
-            "claims": _claims(point, called, positive),
+            "recall": _share(called, positive, owner),
+            "false_reject_rate": _share(called, ~positive, owner),
+            "escaped": _share(~called & kept, positive, owner),
+            "claims": _claims(point, called, positive, owner),
         }
     return found
 
 
 def _claims(
-    point: OperatingPoint, called: npt.NDArray[np.bool_], positive: npt.NDArray[np.bool_]
+    point: OperatingPoint, called: npt.NDArray[np.bool_], positive: npt.NDArray[np.bool_], groups: Indices
 ) -> list[dict[str, Any]]:
-    """What the photos allow to claim of what was asked for; empty where no threshold was."""
+    """What the photos allow to claim of what was asked for; empty where no threshold was.
+
+    The bound is exact for independent trials, and views of one part are none. So a trial is a group, and it is a hit
+    only if every photo of it is. Then the claim is about parts of which no view is missed, and it holds for their
+    views all the more.
+    """
     asked = []
     if point.settings["min_recall"]:
-        asked.append(("recall", point.settings["min_recall"], called[positive]))
+        asked.append(("recall", point.settings["min_recall"], called[positive], groups[positive]))
     if point.settings["max_false_reject"]:
-        asked.append(("specificity", 1 - point.settings["max_false_reject"], ~called[~positive]))
-    return [
-        {
-            "of": name,
-            "required": required,
-            "n": len(hits),
-            "photos_without_miss": photos_needed(required),
-            "claimable": proven_share(len(hits), len(hits)),
-            "claimed": proven_share(int(hits.sum()), len(hits)),
-        }
-        for name, required, hits in asked
-    ]
+        asked.append(("specificity", 1 - point.settings["max_false_reject"], ~called[~positive], groups[~positive]))
+    found = []
+    for name, required, hits, owner in asked:
+        trials, missed = len(np.unique(owner)), len(np.unique(owner[~hits]))
+        found.append(
+            {
+                "of": name,
+                "required": required,
+                "n": trials,
+                "photos": len(hits),
+                "photos_without_miss": photos_needed(required),
+                "claimable": proven_share(trials, trials),
+                "claimed": proven_share(trials - missed, trials),
+            }
+        )
+    return found
 
 
 def point_notes(record: Mapping[str, Any], split: str) -> list[str]:
@@ -157,8 +169,8 @@ def point_notes(record: Mapping[str, Any], split: str) -> list[str]:
             f"validation photos ({chosen})"
         )
         notes.append(
-            f"with it, {split} photos: recall of {positive} {_words(record['recall'])}; others called {positive} "
-            f"{_words(record['false_reject_rate'])}"
+            f"with it, {split} photos: recall of {positive} {share_words(record['recall'])}; others called {positive} "
+            f"{share_words(record['false_reject_rate'])}"
         )
     notes += [_claim_sentence(claim, positive) for claim in record.get("claims", ())]
     if record["abstain"] and record["band"] is None and not record["confidence"]:
@@ -169,11 +181,11 @@ def point_notes(record: Mapping[str, Any], split: str) -> list[str]:
         )
     elif record["band"] is not None or record["confidence"]:
         notes.append(
-            f"handed to a person: {_words(record['abstained'])}; right on {_words(record['accuracy'])} of all and "
-            f"{_words(record['decided_accuracy'])} of the others"
+            f"handed to a person: {share_words(record['abstained'])}; right on {share_words(record['accuracy'])} of "
+            f"all and {share_words(record['decided_accuracy'])} of the others"
         )
     if positive and record["band"] is not None:
-        notes.append(f"{positive} that nobody would see: {_words(record['escaped'])}")
+        notes.append(f"{positive} that nobody would see: {share_words(record['escaped'])}")
     return notes
 
 
@@ -182,9 +194,12 @@ def _claim_sentence(claim: Mapping[str, Any], positive: str) -> str:
     photos = positive if claim["of"] == "recall" else f"others than {positive}"
     what = f"recall of {positive}" if claim["of"] == "recall" else f"share of others not called {positive}"
     required, n = _percent(claim["required"]), claim["n"]
+    grouped = f"{claim['photos']} photos in {n} groups, each of which counts once" if n < claim["photos"] else ""
     if claim["claimed"] >= claim["required"]:
+        of = f" from {grouped}" if grouped else ""
         return (
-            f"{what}: at least {_floor(claim['claimed'])} can be claimed at 95 % confidence, {required} was asked for"
+            f"{what}: at least {_floor(claim['claimed'])} can be claimed at 95 % confidence{of}, {required} was asked "
+            "for"
         )
     if claim["photos_without_miss"] is None:
         needed = f"no number of photos claims a {what} of 100 %"
@@ -196,17 +211,13 @@ def _claim_sentence(claim: Mapping[str, Any], positive: str) -> str:
     if not n:
         return f"{needed}; there are none"
     return (
-        f"{needed}; there are {n}, with which at most {_floor(claim['claimable'])} can be claimed, and these results "
-        f"claim at least {_floor(claim['claimed'])}"
+        f"{needed}; there are {grouped or n}, with which at most {_floor(claim['claimable'])} can be claimed, and "
+        f"these results claim at least {_floor(claim['claimed'])}"
     )
 
 
-def _share(flags: npt.NDArray[np.bool_]) -> Share:
-    return Share(int(flags.sum()), len(flags))
-
-
-def _words(record: Mapping[str, Any]) -> str:
-    return str(Share(record["count"], record["n"]))
+def _share(flags: npt.NDArray[np.bool_], among: npt.NDArray[np.bool_], groups: Indices) -> dict[str, Any]:
+    return Share.of(flags[among], groups[among]).record()
 
 
 def _percent(share: float) -> str:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from weldgen.classifier.grouping import group_names, recorded_pattern
 from weldgen.config import Config
 from weldgen.data.dataset import Dataset
-from weldgen.data.split import SplitConfig, find_groups
 from weldgen.errors import BackendError, ConfigError, DataError
 from weldgen.receipts import read_receipt
 from weldgen.runtime import evenly
@@ -113,11 +113,11 @@ def find_shortcuts(
     if searched and find_regions is None:
         raise ConfigError("shortcuts.writing=search, but evaluate() was given no find_regions", "use weldgen evaluate")
     receipt = (read_receipt(subject.folder) if subject.folder else None) or {}
-    pattern = settings.group_pattern or receipt.get("config", {}).get("split", {}).get("group_pattern", "")
+    pattern = recorded_pattern(subject.folder, settings.group_pattern)
     of_file = {sample.file_name: sample for sample in dataset.samples}
     measured = replace(dataset, samples=tuple(of_file[prediction.file] for prediction in predictions))
-    joined = find_groups(measured, SplitConfig(duplicate_bits=-1, group_pattern=pattern))
-    groups = {sample.file_name: joined[sample.id] for sample in measured.samples}
+    names = group_names(measured, measured.samples, pattern)
+    groups = {sample.file_name: name for sample, name in zip(measured.samples, names, strict=True)}
     looker, refused = _open_looker(subject)
     finder = find_regions(subject.device) if searched and find_regions and looker else None
     shown, fair = worth_showing(predictions), evenly(predictions, settings.max_photos)

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from weldgen.classifier.metrics import balanced_interval, wilson_interval
 from weldgen.config import Config, did_you_mean
 from weldgen.data.labels import good_class
 from weldgen.errors import ConfigError
@@ -125,19 +123,16 @@ def check_names(targets: Mapping[str, Target], names: Sequence[str]) -> None:
 def measured_values(metrics: Mapping[str, Any]) -> dict[str, Measured]:
     """All values that a target may be about, by name, from what `metrics.json` holds.
 
-    Shares have Wilson's interval. The interval of a balanced accuracy is made of those of its classes; that of F1 =
-    2 J / (1 + J) follows from the share J of hits among all photos that are of the class or were taken for it.
+    Shares have Wilson's interval, which counts groups of photos where they are known; those of the balanced accuracy
+    and of F1 are made of such.
     """
-    matrix = np.array(metrics["confusion"], np.int64)
     found = {"accuracy": _of_share(metrics["accuracy"])}
-    found["balanced_accuracy"] = Measured(metrics["balanced_accuracy"], *balanced_interval(matrix))
+    found["balanced_accuracy"] = Measured(metrics["balanced_accuracy"], *metrics["balanced_accuracy_interval"])
     if metrics["good_class"] is not None:
         found |= {name: _of_share(metrics[name]) for name in ("false_alarm_rate", "miss_rate")}
-    for k, (label, row) in enumerate(metrics["classes"].items()):
+    for label, row in metrics["classes"].items():
         found |= {f"{kind}.{label}": _of_share(row[kind]) for kind in ("recall", "precision")}
-        either = int(matrix[k].sum() + matrix[:, k].sum() - matrix[k, k])
-        low, high = (2 * end / (1 + end) for end in wilson_interval(int(matrix[k, k]), either))
-        found[f"f1.{label}"] = Measured(row["f1"] if either else None, low, high)
+        found[f"f1.{label}"] = Measured(row["f1"] if row["support"] + row["predicted"] else None, *row["f1_interval"])
     operating = metrics.get("operating") or {}
     names = [name for name in (*_OPERATING, *_OPERATING_POSITIVE) if name in operating]
     return found | {f"operating.{name}": _of_share(operating[name]) for name in names}

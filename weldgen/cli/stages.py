@@ -166,19 +166,20 @@ def evaluate(
     split: Annotated[str | None, typer.Option(help="train, val or test.")] = None,
     tta: Annotated[int | None, typer.Option(help="Views of each photo that vote, 1 to 10.")] = None,
     targets: Annotated[Path | None, typer.Option(help="YAML file of what has to be reached; else it exits 1.")] = None,
+    group_by: Annotated[str | None, typer.Option(help="Field of the records to compare photos by; group.")] = None,
     out: Out = None,
 ) -> int:
     """Measure a model on real photos.
 
     weldgen evaluate [MODEL=models/classifier] [--data DATASET] [--split test] [--tta N] [--targets FILE]
-    [--out models/evaluation]
+    [--group-by FIELD] [--out models/evaluation]
     """
     from weldgen.project import training_data
 
     paths, overrides = sort_words(words, ["model"])
     model = paths.get("model", Path("models/classifier"))
     dataset = data or training_data(model)
-    flags = {"split": split, "tta": tta, "targets": str(targets) if targets else None}
+    flags = {"split": split, "tta": tta, "targets": str(targets) if targets else None, "group_by": group_by}
     return run_configured("evaluate", common, {"model": model, "dataset": dataset}, overrides, out=out, flags=flags)
 
 
