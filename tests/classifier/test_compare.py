@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 
 from weldgen.classifier.compare import CompareConfig, compare, compare_config
 from weldgen.classifier.comparison import Comparison, Entry
+from weldgen.classifier.costs import Costs
 from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.paired import (
     Answers,
@@ -43,10 +44,11 @@ def pair(*right, groups=None, comparisons=1):
     return compare_pair(found, resample(found, 500, 0), 0, 1, comparisons)
 
 
-def comparison(key, values, *right, synthetic=None):
+def comparison(key, values, *right, synthetic=None, costs=None):
     made = synthetic or [0] * len(values)
-    entries = [Entry(v, (0,), (0.5,), 10, n, 3, 1.0, 1000) for v, n in zip(values, made, strict=True)]
-    return Comparison.of(key, entries, answers(*right), 500, 0)
+    costs = costs or [Costs(1.0, 1000, {})] * len(values)
+    entries = [Entry(v, (0,), (0.5,), 10, n, 3, c) for v, n, c in zip(values, made, costs, strict=True)]
+    return Comparison.of(key, entries, answers(*right), 500, 0, 1)  # "bad" comes before "good"
 
 
 def write_synthetic(photos: Path, root: Path, make_photos) -> Path:
@@ -214,7 +216,10 @@ def test_the_configuration_comes_from_the_sections_of_the_project(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weldgen.yaml").write_text("train: {training: {epochs: 7}}\nmix: {split: {test: 0.3}}\n")
     config = compare_config(
-        "mix.real_ratio=1,0.5", repeats=2, overrides=["train.training.lr=0.01"], flags={"device": "cpu", "seed": None}
+        "mix.real_ratio=1,0.5",
+        settings={"repeats": 2},
+        overrides=["train.training.lr=0.01"],
+        flags={"device": "cpu", "seed": None},
     )
     assert (config.train.training.epochs, config.train.training.lr, config.mix.split.test) == (7, 0.01, 0.3)
     assert (config.repeats, config.device, config.train.device, config.seed) == (2, "cpu", "cpu", 0)
@@ -234,7 +239,9 @@ def test_a_sweep_over_the_real_ratio(photos, tmp_path, make_photos, tiny_config,
     synthetic = write_synthetic(photos, tmp_path / "synthetic", make_photos)
     out = tmp_path / "comparison"
     by_ratio = MixConfig(use_all=False)
-    config = CompareConfig(sweep="mix.real_ratio=1,0.5", device="cpu", repeats=2, mix=by_ratio, train=tiny_config())
+    config = CompareConfig(
+        sweep="mix.real_ratio=1,0.5", device="cpu", repeats=2, mix=by_ratio, train=tiny_config(), timing=False
+    )
     summary = compare(photos, synthetic, out, config)
     record = json.loads((out / "comparison.json").read_text())
     assert summary.failures == 0
@@ -244,7 +251,7 @@ def test_a_sweep_over_the_real_ratio(photos, tmp_path, make_photos, tiny_config,
     assert "cannot be told from these photos" in record["verdict"][0]
     assert record["winner"] is None
     assert all(r["parameters"] > 1000 and r["training_seconds"] >= 0 for r in record["results"])
-    assert (out / "comparison.csv").read_text().startswith("mix.real_ratio,runs,real,synthetic,accuracy,accuracy_low")
+    assert (out / "comparison.csv").read_text().startswith("mix.real_ratio,settings,runs,real,synthetic,accuracy,")
     assert Image.open(out / "comparison.png").size[0] > 300
     assert summary.notes[0].startswith("| mix.real_ratio | real + synthetic |")
     mixed = [Dataset.open(out / f"mix.real_ratio={value}" / "mixed") for value in ("1", "0.5")]
@@ -267,6 +274,7 @@ def test_a_sweep_over_the_training_where_one_value_fails(photos, tmp_path, tiny_
         sweep="train.model.backbone=test_efficientnet,no_such_net,test_convnext.r160_in1k",
         device="cpu",
         train=tiny_config(training={"epochs": 1}),
+        timing=False,
     )
     summary = compare(photos, tmp_path / "synthetic", out, config)
     assert summary.failures == 1
@@ -280,7 +288,7 @@ def test_a_sweep_over_the_training_where_one_value_fails(photos, tmp_path, tiny_
 
 
 def test_an_interrupted_comparison_goes_on(photos, tmp_path, tiny_config, monkeypatch):
-    config = CompareConfig(sweep="train.training.epochs=1,2", device="cpu", train=tiny_config())
+    config = CompareConfig(sweep="train.training.epochs=1,2", device="cpu", train=tiny_config(), timing=False)
     original = ClassifierModule.training_step
 
     class Killed(BaseException):
@@ -320,7 +328,9 @@ def test_a_mix_needs_synthetic_images(photos, tmp_path):
 
 
 def test_where_all_values_fail_the_first_error_is_raised(photos, tmp_path, tiny_config):
-    config = CompareConfig(sweep="train.model.backbone=nonet_a,nonet_b", device="cpu", train=tiny_config())
+    config = CompareConfig(
+        sweep="train.model.backbone=nonet_a,nonet_b", device="cpu", train=tiny_config(), timing=False
+    )
     with pytest.raises(Exception, match="nonet_a"):
         compare(photos, None, tmp_path / "out", config)
 

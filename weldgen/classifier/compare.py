@@ -8,13 +8,24 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weldgen
-from weldgen.classifier.sweep import CompareConfig, Variant, compare_config, make_variants
-from weldgen.classifier.trials import Attempts, Run, compare_runs, mix_all, require_test_photos, train_all
+from weldgen.classifier.claims import read_claims
+from weldgen.classifier.costs import FILE_SENTENCE, MEMORY_SENTENCE, Deployed, measure_deployed
+from weldgen.classifier.rows import compare_config, variants_of
+from weldgen.classifier.sweep import CompareConfig, Variant
+from weldgen.classifier.trials import (
+    Attempts,
+    Run,
+    compare_runs,
+    mix_all,
+    require_test_photos,
+    train_all,
+)
 from weldgen.data.dataset import Failure, failures_text
 from weldgen.errors import DataError
 from weldgen.receipts import FAILURES_NAME, Summary, check_results, finished, stage_key, write_receipt
@@ -25,54 +36,60 @@ if TYPE_CHECKING:
 
 __all__ = ["CompareConfig", "compare", "compare_config"]
 
-JSON, CSV, PNG = "comparison.json", "comparison.csv", "comparison.png"
+JSON, CSV, PNG, PARETO = "comparison.json", "comparison.csv", "comparison.png", "pareto.png"
 # Rounding to whole images moves the share of real photos.
 _SHARE_TOLERANCE = 0.05
 
 
 def compare(real: Path, synthetic: Path | None, out: Path, config: CompareConfig) -> Summary:
-    """Train with each value of a sweep and compare the models on the same real test photos.
+    """Train with each value of a sweep, or each row, and compare the models on the same real test photos.
 
     Args:
         real: Dataset of real photos.
         synthetic: Dataset of synthetic images; without one all models train on real photos alone.
-        out: Folder for the models, `comparison.json`, `comparison.csv` and `comparison.png`.
+        out: Folder for the models, `comparison.json`, `comparison.csv`, `comparison.png` and `pareto.png`.
         config: Settings.
 
     Returns:
-        The notes are the table and the verdict. A value that failed counts as a failure and is tried again next time.
+        The notes are the table, the verdict, and how the rest was measured. A value that failed counts as a failure and
+        is tried again next time.
 
     Raises:
-        ConfigError: The sweep's key or a value does not exist or does not fit.
-        DataError: There is no test photo, or no synthetic image for a sweep over the mix.
+        ConfigError: A key or a value does not exist or does not fit.
+        DataError: There is no test photo, or no synthetic image for values that differ in the mix.
         WeldgenError: All values failed; the first one's error.
     """
-    from weldgen.classifier.comparison import table_lines
+    from weldgen.classifier.comparison_table import markdown, table_rows
     from weldgen.classifier.verdict import verdict
 
     started = time.monotonic()
-    variants = make_variants(config.sweep, config.mix, config.train)
+    variants = variants_of(config)
     inputs = {"real": real} | ({"synthetic": synthetic} if synthetic else {})
     key = stage_key("compare", config, inputs)
     done = finished(out, key)
     if done and not done.failures:
         return done
-    check_results(out, "compare", JSON, (JSON, CSV, PNG))
+    check_results(out, "compare", JSON, (JSON, CSV, PNG, PARETO))
     variants, notes = _without_synthetic(variants, synthetic, config)
     attempts = Attempts()
-    mixes = mix_all(variants, (real, synthetic or out / "no-synthetic"), out, config.sweep, attempts)
+    mixes = mix_all(variants, (real, synthetic or out / "no-synthetic"), out, config.key, attempts)
     reference = require_test_photos(mixes, attempts)
     runs = train_all(variants, mixes, reference, out, config, attempts)
-    comparison = compare_runs(runs, reference, config)
-    sentences = [*verdict(comparison), *notes, *_data_notes(runs)]
+    deployed = measure_deployed(runs, reference, config, attempts) if config.timing else Deployed({})
+    comparison = compare_runs(runs, reference, config, deployed)
+    sentences = [*verdict(comparison), *notes, *_data_notes(runs), *_cost_notes(deployed)]
     sentences += [f"failed: {failure.file}: {failure.reason}" for failure in attempts.failures]
-    record = _write(out, comparison, sentences, attempts.failures)
+    table, claims = table_rows(comparison), read_claims(config.claims) if config.claims else None
+    record = {"weldgen": weldgen.__version__, **comparison.record(), "verdict": sentences, "table": table}
+    record |= {"claims": claims.record()} if claims else {}
+    _write(out, record, comparison, attempts.failures)
+    claimed = [claims.sentence(), *markdown(claims.table())] if claims else []
     summary = Summary(
         "compare",
         out,
         {"values": len(comparison.entries), "models": len(runs), "test photos": comparison.photos},
         len(attempts.failures),
-        (*table_lines(comparison), *sentences),
+        (*markdown(table), *sentences, *claimed),
         details=record,
         seconds=time.monotonic() - started,
     )
@@ -86,17 +103,16 @@ def _without_synthetic(
     """Real photos alone for all variants where there are no synthetic images."""
     if synthetic and synthetic.is_dir():
         return variants, []
-    if config.sweep.strip().startswith("mix."):
+    trainings = [variant.train for variant in variants]
+    if any(training in trainings[:k] for k, training in enumerate(trainings)):
+        what = f"--sweep {config.sweep}" if config.sweep else f"what differs between the rows {', '.join(config.rows)}"
         raise DataError(
-            f"--sweep {config.sweep} mixes synthetic images in, but there are none"
-            + (f" in {synthetic}" if synthetic else ""),
+            f"{what} mixes synthetic images in, but there are none" + (f" in {synthetic}" if synthetic else ""),
             "weldgen synth --n 10000 makes some",
         )
-    alone = [
-        Variant(variant.value, variant.mix.model_copy(update={"real_ratio": 1.0}), variant.train)
-        for variant in variants
-    ]
-    return alone, ["there are no synthetic images: all models were trained on real photos alone"]
+    real_alone = variants[0].mix.model_copy(update={"real_ratio": 1.0})
+    notes = ["there are no synthetic images: all models were trained on real photos alone"]
+    return [replace(variant, mix=real_alone) for variant in variants], notes
 
 
 def _data_notes(runs: Sequence[Run]) -> list[str]:
@@ -114,16 +130,25 @@ def _data_notes(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def _write(out: Path, comparison: Comparison, sentences: Sequence[str], failures: Sequence[Failure]) -> dict[str, Any]:
-    """Write the result's files; returns what `comparison.json` holds."""
-    from weldgen.classifier.comparison import comparison_png, csv_text
+def _cost_notes(deployed: Deployed) -> list[str]:
+    """How the columns beside the accuracy were measured."""
+    sized = [FILE_SENTENCE] if deployed.file_mb else []
+    return [MEMORY_SENTENCE, *sized, *([deployed.latency.sentence()] if deployed.latency else [])]
 
-    record = {"weldgen": weldgen.__version__, **comparison.record(), "verdict": list(sentences)}
+
+def _write(out: Path, record: Mapping[str, Any], comparison: Comparison, failures: Sequence[Failure]) -> None:
+    """Write the result's files."""
+    from weldgen.classifier.comparison_plots import comparison_png, pareto_png
+    from weldgen.classifier.comparison_table import csv_text
+
     write_atomic(out / JSON, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     write_atomic(out / CSV, csv_text(comparison))
     write_atomic(out / PNG, comparison_png(comparison))
+    pareto = pareto_png(comparison)
     with output_errors(out):
-        (out / FAILURES_NAME).unlink(missing_ok=True)
+        for name in (FAILURES_NAME, *(() if pareto else (PARETO,))):
+            (out / name).unlink(missing_ok=True)
+    if pareto:
+        write_atomic(out / PARETO, pareto)
     if failures:
         write_atomic(out / FAILURES_NAME, failures_text(failures))
-    return record

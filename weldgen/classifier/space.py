@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from weldgen.classifier.settings import ALIASES, TrainConfig
+from weldgen.classifier.splitting import split_outside
 from weldgen.classifier.sweep import load_sections, make_variants
 from weldgen.config import Config, StageConfig
 from weldgen.data.mix import MixConfig
@@ -162,7 +163,7 @@ def _dimension(key: str, text: str, config: TuneConfig) -> Dimension:
     listed = f"{match['low']},{match['high']}" if match else text
     make_variants(f"{key}={listed}", config.mix, config.train, "--space")
     if not match:
-        return Dimension(key, values=tuple(value.strip() for value in text.split(",")))
+        return Dimension(key, values=tuple(value.strip() for value in split_outside(text, ",")))
     now = current(config, key)
     try:
         low, high = float(match["low"]), float(match["high"])
@@ -214,7 +215,7 @@ def differing(config: Config, default: Config, keep: Sequence[str] = ()) -> dict
     def walk(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in one.items():
-            if isinstance(value, dict):
+            if isinstance(value, dict) and isinstance(other[name], dict):
                 inner = walk(value, other[name], f"{path}{name}.")
                 found |= {name: inner} if inner else {}
             elif value != other[name] or f"{path}{name}" in keep:

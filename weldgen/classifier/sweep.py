@@ -1,20 +1,22 @@
-"""What is compared: `mix.real_ratio=1,0.5` as configurations that differ in this one setting."""
+"""What is compared: `mix.real_ratio=1,0.5` as configurations that differ in this one setting, or rows of several."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from weldgen.classifier.settings import TrainConfig
-from weldgen.config import StageConfig, load_config
+from weldgen.classifier.splitting import split_outside
+from weldgen.config import Config, StageConfig, load_config
 from weldgen.data.mix import MixConfig
 from weldgen.errors import ConfigError
 
 REAL_RATIO = "mix.real_ratio"
+ROW = "row"
 _EXAMPLE = "e.g. --sweep mix.real_ratio=1,0.5,0.25 or --sweep train.training.epochs=10,20"
 _SECTIONS: dict[str, type[StageConfig]] = {"mix": MixConfig, "train": TrainConfig}
 # What must be the same for all values, or changes no result.
@@ -28,51 +30,90 @@ _NOT_COMPARABLE = {
 }
 
 
-class CompareConfig(StageConfig):
-    """What is compared."""
+class Row(Config):
+    """Settings that are compared under a name of their own."""
 
-    sweep: str = Field(description="KEY=V1,V2,... with a key of mix.* or train.*")
+    settings: str = Field(description="what differs, as it was written")
+    mix: MixConfig
+    train: TrainConfig
+
+
+class CompareConfig(StageConfig):
+    """What is compared: the values of a sweep, or rows."""
+
+    sweep: str = Field("", description="KEY=V1,V2,... with a key of mix.* or train.*")
+    rows: dict[str, Row] = Field(default_factory=dict, description="name -> settings; instead of a sweep")
     repeats: int = Field(1, ge=1, le=100, description="trainings of each value, with different seeds")
     resamples: int = Field(2000, ge=100, description="resamples of the paired bootstrap")
+    timing: bool = Field(True, description="export a model of each value; measure its file and how fast it predicts")
+    claims: str = Field("", description="task whose figures, claimed by others, are shown beside the measured ones")
     mix: MixConfig = MixConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if bool(self.sweep) == bool(self.rows):
+            raise ValueError("a sweep or rows are compared, one of them")
+        return self
+
+    @property
+    def key(self) -> str:
+        """The setting that differs; `row` where each row has several."""
+        return ROW if self.rows else parse_sweep(self.sweep)[0]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One value of a sweep.
+    """One value of a sweep, or one row.
 
     Attributes:
-        value: As it was written.
+        value: As it was written; the name of a row.
         mix: Settings of its mix.
         train: Settings of its training.
+        settings: Of a row: what differs, as it was written.
     """
 
     value: str
     mix: MixConfig
     train: TrainConfig
+    settings: str = ""
 
 
 def parse_sweep(sweep: str, option: str = "--sweep") -> tuple[str, tuple[str, ...]]:
     """The key and the values of `KEY=V1,V2,...`; `option` is what errors call it.
 
+    A list is a value too: `KEY=[],[256,384]` has two.
+
     Raises:
         ConfigError: It is not of this form, or its key belongs neither to `mix` nor to `train`.
     """
     key, equals, listed = (part.strip() for part in sweep.partition("="))
-    values = tuple(value.strip() for value in listed.split(","))
+    try:
+        values = tuple(value.strip() for value in split_outside(listed, ","))
+    except ValueError as error:
+        raise ConfigError(f"{option} '{sweep}': {error}", "a value with brackets has all of them") from error
     if not key or not equals or len(values) < 2 or not all(values):
         raise ConfigError(
             f"{option} '{sweep}': a key and at least two values are accepted, KEY=V1,V2,...",
             _EXAMPLE.replace("--sweep", option),
         )
+    check_key(key, option)
+    return key, values
+
+
+def check_key(key: str, option: str) -> None:
+    """Refuse a setting that cannot be compared.
+
+    Raises:
+        ConfigError: It belongs neither to `mix` nor to `train`, or must be the same for all.
+    """
     section, dot, rest = key.partition(".")
     if section not in _SECTIONS or not dot:
         raise ConfigError(f"{option}: '{key}' is no setting of mix or train", _nearest(key))
     reason = _NOT_COMPARABLE.get(rest.partition(".")[0])
     if reason:
-        raise ConfigError(f"{option}: '{key}' cannot be compared: {reason}", _EXAMPLE.replace("--sweep", option))
-    return key, values
+        hint = _EXAMPLE.replace("--sweep", option) if option != "--row" else ""
+        raise ConfigError(f"{option}: '{key}' cannot be compared: {reason}", hint)
 
 
 def make_variants(sweep: str, mix: MixConfig, train: TrainConfig, option: str = "--sweep") -> list[Variant]:
@@ -103,34 +144,6 @@ def make_variants(sweep: str, mix: MixConfig, train: TrainConfig, option: str = 
             raise ConfigError(f"{option}: {key}={same[0]} and {key}={value} mean the same", "give each value once")
         variants.append(variant)
     return variants
-
-
-def compare_config(
-    sweep: str,
-    *,
-    repeats: int = 1,
-    preset: str | None = None,
-    overrides: Sequence[str] = (),
-    flags: Mapping[str, Any] | None = None,
-) -> CompareConfig:
-    """The configuration of a comparison: the sections `mix` and `train` of the project with what differs.
-
-    Args:
-        sweep: `KEY=V1,V2,...`.
-        repeats: Trainings of each value.
-        preset: Name of a preset.
-        overrides: `mix.key=value` and `train.key=value`, the same for all values.
-        flags: `seed`, `device` and `jobs`; None values are left out.
-
-    Raises:
-        ConfigError: A setting that does not exist or does not fit.
-    """
-    mixing, training = load_sections(preset=preset, overrides=overrides, flags=flags)
-    make_variants(sweep, mixing, training)
-    if repeats < 1:
-        raise ConfigError(f"--repeats {repeats}: 1 or more is accepted")
-    own = {name: value for name, value in (flags or {}).items() if value is not None}
-    return CompareConfig(sweep=sweep, repeats=repeats, mix=mixing, train=training, **own)
 
 
 def load_sections(

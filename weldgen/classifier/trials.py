@@ -10,10 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from weldgen.classifier.costs import Costs, Deployed, train_watched
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
 from weldgen.classifier.names import PREDICTIONS
 from weldgen.classifier.shortcuts import UNASKED
-from weldgen.classifier.sweep import CompareConfig, Variant, parse_sweep
+from weldgen.classifier.sweep import CompareConfig, Variant
 from weldgen.classifier.train import train
 from weldgen.data.dataset import Dataset, Failure
 from weldgen.data.mix import mix
@@ -34,18 +35,22 @@ class Run:
     Attributes:
         variant: Its value and settings.
         seed: Of its training.
+        folder: Where its model and evaluation lie.
         trained: What the training said.
         evaluated: What the evaluation said.
         right: Whether it was right, by test photo.
         parameters: Of its network.
+        memory_mb: Peak memory of its training; None where it was not measured.
     """
 
     variant: Variant
     seed: int
+    folder: Path
     trained: Summary
     evaluated: Summary
     right: Mapping[str, bool]
     parameters: int
+    memory_mb: float | None
 
 
 class Attempts:
@@ -82,16 +87,21 @@ class Attempts:
 
 
 def mix_all(
-    variants: Sequence[Variant], parts: tuple[Path, Path], out: Path, sweep: str, attempts: Attempts
+    variants: Sequence[Variant], parts: tuple[Path, Path], out: Path, key: str, attempts: Attempts
 ) -> dict[str, Path]:
     """Value -> its mix; one for all where the training differs and not the mix."""
-    key, _ = parse_sweep(sweep)
     mixes = {}
+    own = differ_in_mix(variants)
     for variant in variants:
-        folder = (variant_folder(out, key, variant.value) if key.startswith("mix.") else out) / "mixed"
+        folder = (variant_folder(out, key, variant.value) if own else out) / "mixed"
         if attempts.run(f"{key}={variant.value}", partial(mix, *parts, folder, variant.mix)):
             mixes[variant.value] = folder
     return mixes
+
+
+def differ_in_mix(variants: Sequence[Variant]) -> bool:
+    """Whether not all variants train on the same mix."""
+    return any(variant.mix != variants[0].mix for variant in variants)
 
 
 def require_test_photos(mixes: Mapping[str, Path], attempts: Attempts) -> Path:
@@ -133,7 +143,7 @@ def train_all(
     Raises:
         WeldgenError: All failed; the first one's error.
     """
-    key, _ = parse_sweep(config.sweep)
+    key = config.key
     plan = [(v, config.train.seed + k) for v in variants if v.value in mixes for k in range(config.repeats)]
     runs = []
     for number, (variant, seed) in enumerate(plan, start=1):
@@ -154,31 +164,31 @@ def _train_one(variant: Variant, seed: int, data: tuple[Path, Path], folder: Pat
     from weldgen.classifier.model_file import load_model
 
     mixed, reference = data
-    trained = train(mixed, folder / "model", variant.train.model_copy(update={"seed": seed}))
+    settings = variant.train.model_copy(update={"seed": seed})
+    trained, memory_mb = train_watched(partial(train, mixed, folder / "model", settings), folder)
     measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs, shortcuts=UNASKED)
     evaluated = evaluate(folder / "model", reference, folder / "evaluation", measured)
     lines = (folder / "evaluation" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
     right = {line["file"]: line["label"] == line["predicted"] for line in map(json.loads, lines)}
     network, _ = load_model(folder / "model")
     parameters = sum(weight.numel() for weight in network.parameters())
-    return Run(variant, seed, trained, evaluated, right, parameters)
+    return Run(variant, seed, folder, trained, evaluated, right, parameters, memory_mb)
 
 
-def compare_runs(runs: Sequence[Run], reference: Path, config: CompareConfig) -> Comparison:
+def compare_runs(runs: Sequence[Run], reference: Path, config: CompareConfig, deployed: Deployed) -> Comparison:
     """Put the runs of each value together: a photo's answer is the share of the runs that were right."""
     import numpy as np
 
     from weldgen.classifier.comparison import Comparison, Entry
     from weldgen.classifier.paired import Answers
+    from weldgen.data.labels import good_class
 
-    key, _ = parse_sweep(config.sweep)
     files = list(runs[0].right)
     samples = {sample.file_name: sample for sample in Dataset.open(reference).samples}
     entries, right = [], []
     for value in dict.fromkeys(run.variant.value for run in runs):
         own = [run for run in runs if run.variant.value == value]
         right.append(np.mean([[run.right[file] for file in files] for run in own], axis=0))
-        details = [run.trained.details for run in own]
         entries.append(
             Entry(
                 value,
@@ -186,13 +196,30 @@ def compare_runs(runs: Sequence[Run], reference: Path, config: CompareConfig) ->
                 tuple(float(run.evaluated.details["balanced_accuracy"]) for run in own),
                 own[0].trained.counts["real"],
                 own[0].trained.counts["synthetic"],
-                float(np.mean([detail["epochs"] for detail in details])),
-                float(np.mean([detail["training_seconds"] for detail in details])),
-                own[0].parameters,
+                float(np.mean([run.trained.details["epochs"] for run in own])),
+                _costs(own, deployed),
+                own[0].variant.settings,
             )
         )
-    answers = Answers.of([samples[file].label for file in files], [samples[file].group for file in files], right)
-    return Comparison.of(key, entries, answers, config.resamples, config.seed)
+    labels = [samples[file].label for file in files]
+    answers = Answers.of(labels, [samples[file].group for file in files], right)
+    classes = sorted(set(labels))
+    good = good_class(classes)
+    index = None if good is None else classes.index(good)
+    return Comparison.of(config.key, entries, answers, config.resamples, config.seed, index)
+
+
+def _costs(runs: Sequence[Run], deployed: Deployed) -> Costs:
+    """What the runs of one value cost."""
+    value = runs[0].variant.value
+    return Costs(
+        sum(run.trained.details["training_seconds"] for run in runs) / len(runs),
+        runs[0].parameters,
+        {weight["id"]: weight["licence"] for weight in runs[0].trained.weights},
+        max((run.memory_mb for run in runs if run.memory_mb is not None), default=None),
+        deployed.file_mb.get(value),
+        deployed.latency.median_ms.get(value) if deployed.latency else None,
+    )
 
 
 def variant_folder(out: Path, key: str, value: str) -> Path:

@@ -15,29 +15,43 @@ from weldgen.errors import ConfigError
 def compare(
     common: Common,
     words: Words = None,
-    sweep: Annotated[str, typer.Option(help="What is varied, as KEY=V1,V2,...; keys of mix and train.")] = (
-        "mix.real_ratio=1,0.75,0.5,0.25,0.1"
-    ),
+    sweep: Annotated[
+        str, typer.Option(help="What is varied, as KEY=V1,V2,...; keys of mix and train. [default: mix.real_ratio]")
+    ] = "",
+    row: Annotated[
+        list[str] | None,
+        typer.Option(help="Several settings, as 'NAME: [preset=NAME] key=value ...' or a YAML file; may be repeated."),
+    ] = None,
     repeats: Annotated[int, typer.Option(help="Trainings of each value, with other seeds.")] = 1,
+    timing: Annotated[bool, typer.Option(help="Export a model of each value; measure its file and its speed.")] = True,
+    claims: Annotated[str, typer.Option(help="Show what others claim for a task, e.g. rust, beside the results.")] = "",
     out: Out = None,
 ) -> int:
     """Train with several settings and say which difference the test photos can show.
 
     weldgen compare [REAL=data/clean] [SYNTHETIC=data/synthetic] --sweep mix.real_ratio=1,0.5,0.25
-    [--out models/comparison]
+    [--out models/comparison]; or --row 'fast: train.training.epochs=5' --row 'tiny: preset=tiny_data'
     """
     from weldgen.classifier.compare import compare as run_comparison
     from weldgen.classifier.compare import compare_config
+    from weldgen.report.stage import write_stage_report
     from weldgen.stages import describe
 
     paths, overrides = sort_words(words, ["real", "synthetic"])
-    config = compare_config(sweep, repeats=repeats, preset=common.config_name, overrides=overrides, flags=common.flags)
-    summary = run_comparison(
-        paths.get("real", Path("data/clean")),
-        paths.get("synthetic", Path("data/synthetic")),
-        out or Path("models/comparison"),
-        config,
+    config = compare_config(
+        sweep,
+        row or (),
+        settings={"repeats": repeats, "timing": timing, "claims": claims},
+        preset=common.config_name,
+        overrides=overrides,
+        flags=common.flags,
     )
+    target = out or Path("models/comparison")
+    summary = run_comparison(
+        paths.get("real", Path("data/clean")), paths.get("synthetic", Path("data/synthetic")), target, config
+    )
+    if not summary.skipped:
+        write_stage_report("compare", target)
     for line in describe(summary) if not common.quiet else ():
         typer.echo(line)
     return EXIT_PARTIAL if summary.failures else 0

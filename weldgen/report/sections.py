@@ -16,6 +16,7 @@ from weldgen.data.dataset import Sample, read_metadata
 from weldgen.data.images import read_rgb
 from weldgen.data.scarce import synthetic_validation_warning
 from weldgen.receipts import FAILURES_NAME, receipt_folder
+from weldgen.report.comparison import compare_section
 from weldgen.report.drift import drift_pictures
 from weldgen.report.evaluation import measured_section
 from weldgen.report.folds import folds_section
@@ -168,6 +169,7 @@ SECTIONS: dict[str, Callable[[Path, Receipt], Section]] = {
     "mix": mix_section,
     "pretrain": pretrain_section,
     "tune": tune_section,
+    "compare": compare_section,
     "train": train_section,
     "evaluate": evaluate_section,
     "drift": drift_section,
