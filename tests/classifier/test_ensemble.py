@@ -25,6 +25,7 @@ from weldgen.data.images import read_rgb
 from weldgen.errors import ConfigError, DataError, OutputError
 from weldgen.inference import Network, read_metadata
 from weldgen.project import training_data
+from weldgen.report.evidence import evidence_pictures
 from weldgen.serving.bench import BenchConfig, bench
 
 CPU = EvaluateConfig(device="cpu")
@@ -56,6 +57,17 @@ def exported(together, make_photos, tmp_path_factory):
     assert evaluate(together[0], fresh, root / "new", asked).counts["photos"] == 8
     out = root / "classifier.onnx"
     return out, export(together[0], out, ExportConfig())
+
+
+def test_errors_and_answers_are_shown_without_maps(together, make_photos, tmp_path):
+    fresh = make_photos(tmp_path / "fresh", {"bad": 2, "good": 2}, first=950)
+    evaluate(together[0], fresh, tmp_path / "out", CPU)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "evidence.jsonl").read_text().splitlines()]
+    assert len(lines) == 4 and all(line["map"] is None for line in lines)
+    wrong = [line["label"] != line["predicted"] for line in lines]
+    assert wrong == sorted(wrong, reverse=True), "errors first"
+    pictures = evidence_pictures(tmp_path / "out", fresh)
+    assert [picture.caption.split(":")[0] for picture in pictures] == [line["file"] for line in lines]
 
 
 def random_images(*shapes):

@@ -207,6 +207,16 @@ def test_figures_over_all_photos_and_over_the_folds():
     assert [row["held_out"] for row in record["by_fold"]] == [{"bad": 1, "good": 2}] * 2
 
 
+def test_intervals_over_all_folds_count_groups_where_photos_share_one():
+    folds = [answers([(0, 0)] * 20 + [(1, 1)] * 16 + [(1, 0)] * 4)]
+    alone = fold_record(folds, [str(k) for k in range(40)], ("bad", "good"), 0)
+    parts = fold_record(folds, [f"part{k // 4}" for k in range(40)], ("bad", "good"), 0)
+    assert parts["accuracy"]["groups"] == 10 and "groups" not in alone["accuracy"]
+    assert parts["accuracy"]["low"] < alone["accuracy"]["low"]
+    wide, narrow = (record["balanced_accuracy_interval"] for record in (parts, alone))
+    assert wide[0] < narrow[0] and wide[1] >= narrow[1]
+
+
 def test_drawing_groups_together_widens_the_intervals():
     pairs = np.array([(0, int(k // 10 == 0)) for k in range(40)] + [(1, 1)] * 40)
     grouped = group_bootstrap(pairs, [f"part{k // 10}" for k in range(80)], ("bad", "good"), 0)

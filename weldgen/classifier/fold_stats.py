@@ -13,8 +13,8 @@ import numpy.typing as npt
 from weldgen.classifier.metrics import (
     Share,
     balanced_accuracy,
-    balanced_interval,
     confusion_matrix,
+    group_matrices,
     summarise,
     wilson_interval,
 )
@@ -55,10 +55,10 @@ def fold_record(
     """
     pairs = np.concatenate([fold.held_out for fold in folds])
     matrix = confusion_matrix(pairs[:, 0].tolist(), pairs[:, 1].tolist(), len(labels))
-    found = summarise(matrix, labels)
-    low, high = balanced_interval(matrix)
     grouped = len(set(groups)) < len(groups)
-    found["balanced_accuracy_interval"] = [low, high]
+    index = np.unique(np.array(groups), return_inverse=True)[1]
+    by_group = group_matrices(pairs[:, 0], pairs[:, 1], index, len(labels)) if grouped else None
+    found = summarise(matrix, labels, by_group)
     found["groups"] = len(set(groups))
     found["bootstrap"] = group_bootstrap(pairs, groups, labels, seed) if grouped else None
     rows = [_fold_row(fold, labels) for fold in folds]

@@ -131,7 +131,8 @@ def find_shortcuts(
         "factors": [finding.record() for finding in _factors(measured, predictions, groups, fairly, subject.seed)],
         "origin": _origin(dataset, receipt, subject),
     }
-    lines = [_line(p, looks[p.file], looker.frame) for p in shown if p.file in looks] if looker else []
+    frame = looker.frame if looker else None
+    lines = [_line(p, looks[p.file], frame) for p in shown if p.file in looks]
     return Shortcuts(record, tuple(notes_on(record)), tuple(lines))
 
 
@@ -159,20 +160,23 @@ def _open_looker(subject: Subject) -> tuple[Looker | None, str]:
         return None, f"{error.message}; {error.hint}"
 
 
-def _line(prediction: Prediction, look: Look, frame: Frame) -> dict[str, Any]:
-    """The line of `evidence.jsonl`."""
+def _line(prediction: Prediction, look: Look, frame: Frame | None) -> dict[str, Any]:
+    """The line of `evidence.jsonl`; without a map where the model has none, which has no frame."""
     import numpy as np
 
     from weldgen.classifier.evidence import map_on_photo
 
-    shares = look.shares if look.shares is not None else np.zeros((1, 1), np.float32)
+    cells = None
+    if frame is not None:
+        shares = look.shares if look.shares is not None else np.zeros((1, 1), np.float32)
+        cells = np.round(255 * map_on_photo(shares, look.shape, frame)).astype(int).tolist()
     return {
         "file": prediction.file,
         "label": prediction.label,
         "predicted": prediction.predicted,
         "score": round(prediction.probabilities[prediction.predicted], 4),
         "regions": [np.asarray(polygon).tolist() for polygon in look.regions or ()],
-        "map": np.round(255 * map_on_photo(shares, look.shape, frame)).astype(int).tolist(),
+        "map": cells,
     }
 
 

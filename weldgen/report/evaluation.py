@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from weldgen.report.evidence import EXPLAINED, evidence_pictures, factors_table
+from weldgen.report.evidence import EXPLAINED, UNEXPLAINED, evidence_pictures, factors_table
 from weldgen.report.page import Section, Table, full_sentences, picture_file
 
 # Rows of a table of a field's values; the worst come first.
@@ -64,7 +64,8 @@ def measured_section(out: Path, receipt: Mapping[str, Any], failed: Sequence[str
     missed = full_sentences([metrics.get("unmet", "")])
     # what else there is to say, as it was printed: the operating point, what may be claimed, several views
     text += full_sentences(metrics.get("remarks", []))
-    text += [EXPLAINED] if evidence else []
+    unexplained = metrics.get("shortcuts", {}).get("no_maps")
+    text += [UNEXPLAINED if unexplained else EXPLAINED] if evidence else []
     return Section("Evaluation", text, [*missed, *warnings, *failed], tables, [*pictures, *evidence])
 
 

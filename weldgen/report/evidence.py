@@ -28,10 +28,14 @@ EXPLAINED = (
     "last layers; blue outlines are writing. Wrong answers come first, the surest at the top, then the right answers "
     "of which it was surest. Red that does not lie on the weld is a reason to doubt the model, right or wrong."
 )
+UNEXPLAINED = (
+    "There are no maps of what this model went by. Wrong answers come first, the surest at the top, then the right "
+    "answers of which it was surest."
+)
 
 
 def evidence_pictures(out: Path, root: Path) -> list[Picture]:
-    """Each photo beside its map; those that are not there any more are left out.
+    """Each photo beside its map, if the model has any; those that are not there any more are left out.
 
     Args:
         out: Folder of the evaluation.
@@ -81,10 +85,12 @@ def overlay(photo: RGB, cells: Sequence[Sequence[int]], regions: Sequence[Any]) 
 
 def _evidence(photo: RGB, line: Mapping[str, Any]) -> Picture:
     small = shrink(photo, _SIDE_PX)
+    verdict = "right" if line["label"] == line["predicted"] else f"is {line['label']}"
+    caption = f"{line['file']}: called {line['predicted']} with {line['score']:.1%}, {verdict}"
+    if line["map"] is None:
+        return replace(picture(small), caption=caption, size="normal")
     scale = small.shape[1] / photo.shape[1]
     regions = [(np.array(polygon) * scale).tolist() for polygon in line["regions"]]
     marked = overlay(small, line["map"], regions)
-    verdict = "right" if line["label"] == line["predicted"] else f"is {line['label']}"
-    nothing = "" if np.any(line["map"]) else "; no evidence, the others have less"
-    caption = f"{line['file']}: called {line['predicted']} with {line['score']:.1%}, {verdict}{nothing}"
+    caption += "" if np.any(line["map"]) else "; no evidence, the others have less"
     return replace(picture(strip([small, marked], small.shape[0])), caption=caption, size="normal")
