@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from weldgen.classifier.bootstrap import bootstrap
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
+from weldgen.classifier.evaluation_notes import notes_on
 from weldgen.classifier.grouping import by_field, choose_field, field_values, group_indices, group_names
 from weldgen.classifier.metrics import (
     Share,
@@ -223,6 +224,7 @@ def test_an_evaluation_counts_groups_and_shows_them(trained, plates, tmp_path):
         "bad0": 3, "bad1": 3, "good0": 3, "good1": 3, "good2": 3,
     }  # fmt: skip
     assert any("the 15 photos are of 5 groups" in note for note in summary.notes)
+    assert any("folds=20 leaves each group out once" in note for note in summary.notes)
     assert any(note.startswith("AUROC 1.000 and average precision 1.000") for note in summary.notes)
     page = write_stage_report("evaluate", out).read_text()
     for shown in ("ROC curves", "Precision-recall curves", "Accuracy against confidence", "share of each true class"):
@@ -267,3 +269,10 @@ def test_curves_of_an_earlier_run_do_not_stay(trained, plates, make_photos, tmp_
     assert (out / "reliability.png").is_file()
     assert json.loads((out / "metrics.json").read_text())["auroc"]["macro"] is None
     assert "ROC curves" not in write_stage_report("evaluate", out).read_text()
+
+
+def test_many_groups_need_no_folds():
+    truth = np.array([0, 1] * 42)
+    own = summarise(np.diag([42, 42]), LABELS, group_matrices(truth, truth, np.arange(84) // 2, 2))
+    said = notes_on(own | {"groups": 42}, "test")
+    assert any("are of 42 groups" in note for note in said) and not any("folds=" in note for note in said)

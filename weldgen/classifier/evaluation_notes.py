@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from weldgen.classifier.metrics import share_words
+from weldgen.classifier.settings import MAX_FOLDS
 
 _FEW_PHOTOS = 60
 
@@ -35,6 +36,11 @@ def notes_on(metrics: Mapping[str, Any], split: str) -> list[str]:
             f"the {n} photos are of {metrics['groups']} groups (views of one part): intervals and claims count groups, "
             "because views of one part are not independent"
         )
+        if metrics["groups"] <= MAX_FOLDS:
+            notes.append(
+                f"few groups: weldgen train folds={MAX_FOLDS} leaves each group out once (or, where there are more, a "
+                "few at a time) and measures on all of them"
+            )
     absent = [label for label, values in metrics["classes"].items() if not values["support"]]
     if absent:
         alone = "; one class alone has no balanced accuracy" if balanced is None else ""
