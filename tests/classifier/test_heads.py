@@ -8,8 +8,9 @@ import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
 
-from weldgen.classifier.heads import HEADS, AngularMargin, CosineHead, CosineMargin
+from weldgen.classifier.heads import HEADS, AngularMargin, CosineHead, CosineMargin, MlpHead
 from weldgen.classifier.losses import (
     balanced_class_weights,
     class_weights_of,
@@ -18,7 +19,7 @@ from weldgen.classifier.losses import (
     soft_focal,
     training_loss,
 )
-from weldgen.classifier.settings import ModelSettings
+from weldgen.classifier.settings import MlpSettings, ModelSettings
 from weldgen.classifier.training_settings import TrainingSettings
 
 
@@ -128,6 +129,25 @@ def test_every_kind_of_head_is_exported(name):
     runtime = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     found = runtime.run(None, {runtime.get_inputs()[0].name: embeddings.numpy()})[0]
     torch.testing.assert_close(torch.from_numpy(found), head(embeddings).detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_the_hidden_layers_are_as_asked():
+    settings = MlpSettings(hidden=(6, 5), norm="batch", activation="relu")
+    head = MlpHead(8, 3, settings, 0.3)
+    linear, norm, active, drop = head.hidden[:4]
+    assert [(layer.in_features, layer.out_features) for layer in (linear, head.hidden[4])] == [(8, 6), (6, 5)]
+    assert isinstance(norm, torch.nn.BatchNorm1d) and isinstance(active, torch.nn.ReLU) and drop.p == 0.3
+    assert head(torch.randn(4, 8)).shape == head(torch.randn(4, 8)).shape == (4, 3)
+    seen = norm.running_mean.clone()
+    assert torch.isfinite(head(torch.randn(1, 8))).all(), "a last batch of one"
+    assert torch.equal(norm.running_mean, seen) and not torch.equal(seen, torch.zeros(6))
+    assert len(MlpHead(8, 3, MlpSettings()).hidden) == 4
+
+
+@pytest.mark.parametrize("wrong", [{"hidden": [0]}, {"hidden": [8] * 5}, {"norm": "group"}])
+def test_hidden_layers_that_cannot_be_are_refused(wrong):
+    with pytest.raises(ValidationError):
+        MlpSettings(**wrong)
 
 
 def test_cross_entropy_of_hard_targets_is_that_of_torch():

@@ -11,12 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weldgen.classifier.settings import ModelSettings
+from weldgen.classifier.settings import MlpSettings, ModelSettings
 
 # (B, K) cosines and (B, K) targets -> (B, K) cosines that are harder to reach.
 Margin = Callable[[Tensor, Tensor], Tensor]
@@ -120,22 +121,40 @@ class SoftmaxHead(nn.Module):
             return logits
 
 
+class _BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation of (B, E) embeddings that takes a last batch of one by its running statistics."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        if self.training and len(input) == 1:
+            return F.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
+_NORMS: dict[str, Callable[[int], nn.Module]] = {
+    "layer": nn.LayerNorm, "batch": _BatchNorm, "none": lambda width: nn.Identity()
+}  # fmt: skip
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU}
+
+
 class MlpHead(nn.Module):
-    """A hidden layer before the linear one: for classes that no straight border divides.
+    """Hidden layers before the linear one: for classes that no straight border divides.
 
     Args:
-        features: Length of an embedding, and of the hidden layer.
+        features: Length of an embedding.
         classes: Number of classes.
-        drop_rate: Dropout behind the hidden layer.
+        settings: Widths of the hidden layers, norm and activation.
+        drop_rate: Dropout behind each of them.
     """
 
-    def __init__(self, features: int, classes: int, drop_rate: float = 0.0) -> None:
+    def __init__(self, features: int, classes: int, settings: MlpSettings, drop_rate: float = 0.0) -> None:
         super().__init__()
-        # A layer norm, for batches are small.
-        self.hidden = nn.Sequential(
-            nn.Linear(features, features), nn.LayerNorm(features), nn.GELU(), nn.Dropout(drop_rate)
-        )
-        self.output = SoftmaxHead(features, classes)
+        widths = [features, *(settings.hidden or [features])]
+        layers: list[nn.Module] = []
+        for before, width in pairwise(widths):
+            layers += [nn.Linear(before, width), _NORMS[settings.norm](width)]
+            layers += [_ACTIVATIONS[settings.activation](), nn.Dropout(drop_rate)]
+        self.hidden = nn.Sequential(*layers)
+        self.output = SoftmaxHead(widths[-1], classes)
 
     def forward(self, embeddings: Tensor, targets: Tensor | None = None) -> Tensor:
         """Logits, (B, K) float32, of (B, E) embeddings; targets change nothing."""
@@ -167,7 +186,7 @@ def _unit_softmax(settings: ModelSettings, classes: int) -> nn.Module:
 
 
 def _mlp(settings: ModelSettings, classes: int) -> nn.Module:
-    return MlpHead(settings.embedding_size, classes, settings.drop_rate)
+    return MlpHead(settings.embedding_size, classes, settings.mlp, settings.drop_rate)
 
 
 HEADS: dict[str, Callable[[ModelSettings, int], nn.Module]] = {

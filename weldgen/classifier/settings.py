@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -30,6 +30,18 @@ class DataSettings(Config):
     cache_gb: float = Field(
         4.0, ge=0, description="decoded images are kept in memory up to this size, beyond it in a temporary file"
     )
+
+
+class MlpSettings(Config):
+    """Hidden layers of the head `mlp`."""
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = Field(
+        (), max_length=4, description="widths of the hidden layers, e.g. [512]; []: one as wide as the embedding"
+    )
+    norm: Literal["layer", "batch", "none"] = Field(
+        "layer", description="behind each of them; batch wants large batches"
+    )
+    activation: Literal["gelu", "relu"] = Field("gelu", description="behind the norm")
 
 
 class ModelSettings(Config):
@@ -84,7 +96,7 @@ class ModelSettings(Config):
     head: Literal["arcface", "cosface", "subcenter", "softmax", "unit_softmax", "mlp"] = Field(
         "arcface",
         description="arcface; cosface; subcenter: arcface with several centres a class; softmax; unit_softmax: softmax "
-        "of embeddings scaled to length 1; mlp: softmax behind a hidden layer",
+        "of embeddings scaled to length 1; mlp: softmax behind hidden layers",
     )
     scale: float = Field(30.0, gt=0, description="arcface, cosface, subcenter: factor of the cosines")
     margin: float = Field(
@@ -97,6 +109,7 @@ class ModelSettings(Config):
         False, description="arcface, subcenter: the margin only where the angle is below 90 degrees"
     )
     subcenters: int = Field(3, ge=1, le=64, description="subcenter: centres of a class; the nearest one counts")
+    mlp: MlpSettings = MlpSettings()
 
 
 class AugmentationSettings(Config):
