@@ -45,6 +45,21 @@ def test_metrics_of_new_photos(trained, make_photos, tmp_path):
     assert evaluate(trained[0], fresh, tmp_path / "out", CPU).skipped
 
 
+def test_copies_of_training_photos_are_named(trained, make_photos, tmp_path):
+    model, dataset = trained
+    card = json.loads((model / "model.json").read_text())
+    opened = Dataset.open(dataset)
+    learned = next(sample for sample in opened.samples if sample.id in card["seen"]["train"] and sample.label == "bad")
+    fresh = make_photos(tmp_path / "fresh", {"bad": 2, "good": 2}, first=500)
+    with Image.open(opened.path(learned)) as photo:
+        photo.convert("RGB").point(lambda level: min(level + 2, 255)).save(fresh / "bad" / "again.png")
+    summary = evaluate(model, fresh, tmp_path / "out", CPU)
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    found = {copy["file"]: copy["like"] for copy in metrics["copies_of_training"]}
+    assert found["bad/again.png"] == learned.file_name
+    assert any("look like photos of the training, so the figures flatter" in note for note in summary.notes)
+
+
 def test_synthetic_images_are_not_counted(photos, tmp_path, tiny_config):
     train(photos, tmp_path / "model", tiny_config(training={"epochs": 1}))
     samples = [s.record() for s in Dataset.open(photos).samples]

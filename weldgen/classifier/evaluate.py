@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,6 +81,7 @@ def evaluate(
         DataError: There is no model, no photo to measure on, a class that the model does not know, or a test photo
             that it was trained on.
     """
+    from weldgen.classifier.copies import copies_of_training, copy_notes
     from weldgen.classifier.evaluation_files import FILES, write_results
     from weldgen.classifier.evaluation_notes import notes_on
     from weldgen.classifier.grouping import choose_field
@@ -115,7 +116,10 @@ def evaluate(
     measured = measure(answered, Asked(config.split, views, point, targets, config.seed))
     found = _look_for_shortcuts(model, opened, measured.predictions, config, find_regions)
     metrics = measured.metrics | ({"shortcuts": found.record} if found.record else {})
-    remarks = [*measured.notes, *found.notes, *said]
+    looked_for = config.shortcuts.enabled and config.split == "test"
+    copies = copies_of_training(_folder_of(model), scorer, opened, samples) if looked_for else []
+    metrics |= {"copies_of_training": [asdict(copy) for copy in copies]} if copies else {}
+    remarks = [*copy_notes(copies, len(samples)), *measured.notes, *found.notes, *said]
     metrics = {"weldgen": weldgen.__version__, "split": config.split, "model": str(model), **metrics}
     metrics |= {"remarks": remarks} if remarks else {}
     write_results(out, metrics, measured.predictions, failures, found.shown)

@@ -26,8 +26,13 @@ NONE = "(none)"
 
 def recorded_pattern(folder: Path | None, given: str) -> str:
     """How file names show the views of one part: as given, or else as for the training of the model in the folder."""
+    return given or str(recorded_setting(folder, "group_pattern", ""))
+
+
+def recorded_setting(folder: Path | None, name: str, usual: Any) -> Any:
+    """What the training of the model in a folder had for a setting of its split; `usual` where nothing says so."""
     receipt = (read_receipt(folder) if folder else None) or {}
-    return given or str(receipt.get("config", {}).get("split", {}).get("group_pattern", ""))
+    return receipt.get("config", {}).get("split", {}).get(name, usual)
 
 
 def group_names(dataset: Dataset, samples: Sequence[Sample], pattern: str) -> list[str]:

@@ -125,6 +125,12 @@ def validation_samples(dataset: Dataset, scorer: Scorer) -> list[Sample]:
     return samples
 
 
+def photos_seen(dataset: Dataset, scorer: Scorer) -> list[Sample]:
+    """Real photos of a dataset that the model saw, in training or to choose the epoch."""
+    seen = _splits_seen(scorer)
+    return [sample for sample in dataset.select(origin="real") if _content(sample.id) in seen]
+
+
 def _splits_seen(scorer: Scorer) -> dict[str, str]:
     """Content of each photo that the model saw -> the split in which it did."""
     return {_content(identity): name for name, ids in scorer.seen.items() for identity in ids}

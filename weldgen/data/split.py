@@ -131,10 +131,32 @@ def _names(sample: Sample, pattern: str) -> list[str]:
     return names
 
 
-def _near_duplicates(paths: Sequence[Path], max_bits: int) -> list[tuple[int, int]]:
+def nearest_copies(paths: Sequence[Path], others: Sequence[Path], max_bits: int) -> dict[int, int]:
+    """Index of each image that looks like one of the others -> index of the one most like it.
+
+    Args:
+        paths: Images.
+        others: Images that they may be copies of.
+        max_bits: Perceptual hashes are at most so many of 64 bits apart.
+    """
+    (own, matrix), (there, known) = _hashes(paths), _hashes(others)
+    found = {}
+    for index, bits in zip(own, matrix, strict=True):
+        distance = np.abs(known - bits).sum(axis=1)
+        if len(distance) and distance.min() <= max_bits:
+            found[index] = there[int(distance.argmin())]
+    return found
+
+
+def _hashes(paths: Sequence[Path]) -> tuple[list[int], npt.NDArray[np.int16]]:
+    """Indices of the images that can be decoded, and their hashes, (n, 64)."""
     hashes = [perceptual_hash(path) for path in paths]
     known = [index for index, bits in enumerate(hashes) if bits is not None]
-    matrix = np.array([hashes[index] for index in known], dtype=np.int16).reshape(len(known), -1)
+    return known, np.array([hashes[index] for index in known], dtype=np.int16).reshape(len(known), _HASH_SIDE**2)
+
+
+def _near_duplicates(paths: Sequence[Path], max_bits: int) -> list[tuple[int, int]]:
+    known, matrix = _hashes(paths)
     pairs = []
     for row in range(len(known)):
         distance = np.abs(matrix[row + 1 :] - matrix[row]).sum(axis=1)
