@@ -70,19 +70,20 @@ def measured_section(out: Path, receipt: Mapping[str, Any], failed: Sequence[str
 
 
 def figures_table(metrics: Mapping[str, Any]) -> Table:
-    """Figures that are no shares, with what drawing the groups of photos anew allows."""
+    """Figures that are no shares, as far as they are defined, with what drawing the groups of photos anew allows."""
     drawn = metrics["bootstrap"]
     wilson, macro = metrics["balanced_accuracy_interval"], metrics["macro"]
-    rows = [
-        (
-            "Balanced accuracy",
-            _percent(metrics["balanced_accuracy"]),
-            "" if metrics["balanced_accuracy"] is None else f"{wilson[0]:.0%} to {wilson[1]:.0%}",
-            _drawn(drawn["balanced_accuracy"], drawn["unvaried"]),
-        ),
-        ("Macro F1", _decimal(macro["f1"]), "", _drawn(drawn["macro_f1"], drawn["unvaried"])),
-        ("AUROC, macro", _decimal(metrics["auroc"]["macro"]), "", ""),
-        ("Average precision, macro", _decimal(metrics["average_precision"]["macro"]), "", ""),
+    balanced, auroc = metrics["balanced_accuracy"], metrics["auroc"]["macro"]
+    rows = [("Macro F1", _decimal(macro["f1"]), "", _drawn(drawn["macro_f1"], drawn["unvaried"]))]
+    if balanced is not None:
+        resampled = _drawn(drawn["balanced_accuracy"], drawn["unvaried"])
+        rows.insert(0, ("Balanced accuracy", _percent(balanced), f"{wilson[0]:.0%} to {wilson[1]:.0%}", resampled))
+    if auroc is not None:
+        rows += [
+            ("AUROC, macro", _decimal(auroc), "", ""),
+            ("Average precision, macro", _decimal(metrics["average_precision"]["macro"]), "", ""),
+        ]
+    rows += [
         ("Expected calibration error", _decimal(metrics["calibration"]["expected_calibration_error"]), "", ""),
     ]
     return Table(("Figure", "Value", "95 % interval (Wilson)", "95 % interval (bootstrap)"), rows)
