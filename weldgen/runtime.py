@@ -9,10 +9,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from weldgen.errors import BackendError, ConfigError, OutputError
 
@@ -97,6 +97,13 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
     if len(items) <= most:
         return list(items)
     return [items[index * len(items) // most] for index in range(most)]
+
+
+def timed_ms(function: Callable[[Any], Any], argument: Any) -> float:
+    """How long a call takes, in milliseconds."""
+    started = time.perf_counter()
+    function(argument)
+    return 1000 * (time.perf_counter() - started)
 
 
 def content_hash(data: bytes) -> str:

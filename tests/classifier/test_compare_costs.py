@@ -219,9 +219,9 @@ def exported_file(out, name):
 
 def export_of(monkeypatch, failing):
     """Counts exports, and fails the one of a backbone."""
-    from weldgen.classifier import costs
+    from weldgen.classifier import deployed
 
-    original, seen = costs.export, []
+    original, seen = deployed.export, []
 
     def export(model, out, config):
         seen.append(model)
@@ -229,7 +229,7 @@ def export_of(monkeypatch, failing):
             raise BackendError("the exported network differs from the trained one")
         return original(model, out, config)
 
-    monkeypatch.setattr(costs, "export", export)
+    monkeypatch.setattr(deployed, "export", export)
     return seen
 
 

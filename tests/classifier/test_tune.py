@@ -101,6 +101,13 @@ def test_a_space_is_given_by_words_and_files(tmp_path, monkeypatch):
     assert (mixing.real_ratio, training.training.lr) == (0.5, 0.002)
 
 
+def test_lists_can_be_searched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = tune_config(["train.training.progressive=[],[96,128]"])
+    assert [dimension.values for dimension in dimensions(found)] == [("[]", "[96,128]")]
+    assert apply(found, {"train.training.progressive": "[96,128]"})[1].training.progressive == (96, 128)
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import weldgen
 from weldgen.classifier.claims import read_claims
-from weldgen.classifier.costs import FILE_SENTENCE, MEMORY_SENTENCE, Deployed, measure_deployed
+from weldgen.classifier.costs import FILE_SENTENCE, MEMORY_SENTENCE, Deployed
+from weldgen.classifier.deployed import measure_deployed
 from weldgen.classifier.rows import compare_config, variants_of
 from weldgen.classifier.sweep import CompareConfig, Variant
 from weldgen.classifier.trials import (

@@ -5,26 +5,18 @@ from __future__ import annotations
 import gc
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from weldgen.classifier.export import ExportConfig, export
-from weldgen.classifier.latency import Latency, measure_latency
-from weldgen.data.dataset import Dataset
+from weldgen.classifier.latency import Latency
 from weldgen.receipts import Summary
-from weldgen.runtime import evenly, give_back_memory, write_atomic
-
-if TYPE_CHECKING:
-    from weldgen.classifier.sweep import CompareConfig
-    from weldgen.classifier.trials import Attempts, Run
+from weldgen.runtime import give_back_memory, write_atomic
 
 _MEMORY = "memory.json"
 _EVERY_S = 0.05
-_PHOTOS = 5
 MEMORY_SENTENCE = (
     "peak memory: the most that the process held in RAM while a model trained, libraries and decoded photos "
     f"included, looked at every {_EVERY_S:g} s; not the memory of a GPU"
@@ -128,21 +120,3 @@ def train_watched(train: Callable[[], Summary], folder: Path) -> tuple[Summary, 
     kept = folder / _MEMORY
     peak_mb: float | None = json.loads(kept.read_text())["peak_memory_mb"] if kept.is_file() else None
     return trained, peak_mb
-
-
-def measure_deployed(runs: Sequence[Run], reference: Path, config: CompareConfig, attempts: Attempts) -> Deployed:
-    """Export the first model of each value and measure the files; what fails is kept in `attempts`."""
-    first: dict[str, Run] = {}
-    for run in runs:
-        first.setdefault(run.variant.value, run)
-    files = {}
-    for value, run in first.items():
-        out = run.folder / "export" / "classifier.onnx"
-        settings = ExportConfig(seed=config.seed, device=config.device, jobs=config.jobs)
-        exported = attempts.run(f"{config.key}={value}/export", partial(export, run.folder / "model", out, settings))
-        if exported:
-            files[value] = out
-    dataset = Dataset.open(reference)
-    photos = [dataset.path(sample) for sample in evenly(dataset.select(split="test", origin="real"), _PHOTOS)]
-    latency = attempts.run("latency", partial(measure_latency, files, photos)) if files else None
-    return Deployed({value: file.stat().st_size / 1e6 for value, file in files.items()}, latency)

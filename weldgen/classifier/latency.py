@@ -10,13 +10,13 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from weldgen.errors import BackendError
+from weldgen.runtime import timed_ms
 
 RUNS, WARM_UP, THREADS = 20, 3, 1
 
@@ -80,15 +80,9 @@ def _main() -> None:
         runtime = network.runtime
         for number in range(max(WARM_UP, len(images))):  # the first photo of each size is slower
             network(images[number % len(images)][None])
-        times_ms = [_timed_ms(network, images[number % len(images)][None]) for number in range(RUNS)]
+        times_ms = [timed_ms(network, images[number % len(images)][None]) for number in range(RUNS)]
         medians.append(float(np.median(times_ms)))
     print(json.dumps({**asdict(Latency(runtime, RUNS, {})), "median_ms": medians}))
-
-
-def _timed_ms(function: Callable[[Any], Any], argument: Any) -> float:
-    started = time.perf_counter()
-    function(argument)
-    return 1000 * (time.perf_counter() - started)
 
 
 if __name__ == "__main__":

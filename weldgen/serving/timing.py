@@ -15,6 +15,7 @@ from typing import Any
 
 from weldgen.errors import BackendError, DataError, WeldgenError
 from weldgen.inference import Array, Network
+from weldgen.runtime import timed_ms
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _run_target(job: dict[str, Any], target: Target) -> dict[str, Any]:
         images = random.integers(0, 256, (batch, height, width, 3), np.uint8)
         for _ in range(job["warm_up"]):
             run(images)
-        times_ms = [_timed_ms(run, images) for _ in range(job["runs"])]
+        times_ms = [timed_ms(run, images) for _ in range(job["runs"])]
         median_ms = float(np.median(times_ms))
         rows.append(
             BenchRow(
@@ -147,19 +148,13 @@ def _run_files(job: dict[str, Any]) -> dict[str, Any]:
     if not files:
         return {"bad": bad}
     repeats = -(-job["runs"] // len(files))
-    times_ms = np.array([_timed_ms(classifier.predict, file) for _ in range(repeats) for file in files])
-    decode_ms = [_timed_ms(read_rgb, file) for _ in range(repeats) for file in files]
+    times_ms = np.array([timed_ms(classifier.predict, file) for _ in range(repeats) for file in files])
+    decode_ms = [timed_ms(read_rgb, file) for _ in range(repeats) for file in files]
     times = PhotoTimes(
         len(files), float(np.median(times_ms)), float(np.percentile(times_ms, 95)), float(np.median(decode_ms)),
         1000 / float(times_ms.mean()),
     )  # fmt: skip
     return {**asdict(times), "bad": bad}
-
-
-def _timed_ms(function: Callable[[Any], Any], argument: Any) -> float:
-    started = time.perf_counter()
-    function(argument)
-    return 1000 * (time.perf_counter() - started)
 
 
 if __name__ == "__main__":
