@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
 from pydantic import Field, ValidationError
 
 from weldgen.classifier.settings import ALIASES, TrainConfig
@@ -128,7 +129,7 @@ def apply(config: TuneConfig, choice: Mapping[str, str]) -> tuple[MixConfig, Tra
         place: dict[str, Any] = settings
         for part in path:
             place = place[part]
-        place[last] = value
+        place[last] = yaml.safe_load(value) if value.startswith(("[", "{")) else value
     try:
         return MixConfig.model_validate(settings["mix"]), TrainConfig.model_validate(settings["train"])
     except ValidationError as error:
@@ -185,8 +186,6 @@ def _own_key(key: str) -> str:
 
 def _read_space(text: str) -> dict[str, str]:
     """Lines of a YAML file, or the one that is given."""
-    import yaml
-
     file = Path(text)
     if file.suffix in (".yaml", ".yml"):
         try:
