@@ -26,7 +26,7 @@ LONE_AREA_PX = 400
 LONE_PROBABILITY, _COMPANY_PROBABILITY = 0.62, 0.54
 _LITTLE_PX, _LITTLE_PROBABILITY = 1200, 0.72
 _BROAD_PX, _BROAD_PROBABILITY = 20, 0.72
-# So many times longer, and less so clear; the second where nothing else is written.
+# Broad strokes shorter than so many times their width must be this clear; the second where nothing else is written.
 _STAIN, _LONE_STAIN = (6.0, 0.75), (8.0, 0.8)
 # and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
 _LENGTH = 2.5
