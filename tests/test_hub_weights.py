@@ -67,6 +67,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hub:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "huggingface" / "hub"))
     monkeypatch.setattr(hub_weights, "_download", played.download)
     monkeypatch.setattr(hub_weights, "_published_hashes", played.hashes)
+    monkeypatch.setattr(hub_weights.shutil, "disk_usage", lambda folder: SimpleNamespace(free=100e9))
     return played
 
 
