@@ -18,6 +18,7 @@ from weldgen.cleaning.colour import to_lab
 from weldgen.cleaning.detectors import TextRegion
 from weldgen.cleaning.guard import guarded_growth
 from weldgen.cleaning.ink import InkMap
+from weldgen.cleaning.kin import kin_strokes
 from weldgen.cleaning.lone import LONE_AREA_PX, LONE_PROBABILITY, lone_ink
 from weldgen.cleaning.morphology import connected, dilate, hysteresis, window_of
 from weldgen.cleaning.regions import LEAST_INK_SHARE, LIKELY_INK, SURE_IN_REGION, beyond_px, filled
@@ -73,6 +74,23 @@ class TextMask:
     regions: list[TextRegion]
 
 
+@dataclass(frozen=True)
+class _Writing:
+    """What text regions hold.
+
+    Attributes:
+        strokes: (H, W) bool, where the ink network saw ink.
+        kin: (H, W) bool, what looks like these strokes and lies among them.
+        boxes: (H, W) bool, regions whose strokes are unclear.
+        regions: Those that are writing.
+    """
+
+    strokes: Mask
+    kin: Mask
+    boxes: Mask
+    regions: list[TextRegion]
+
+
 def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: MaskConfig) -> TextMask:
     """Holes that cover the writing.
 
@@ -94,7 +112,8 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     stickers: list[tuple[TextRegion, Sticker]] = []
     if config.mode != "box" or config.objects == "remove":
         stickers, regions = _stickers(lab, [*regions, *marks], scale)
-    strokes, boxes, believed = _believe(probability, regions, scale, config)
+    writing = _believe(probability, lab, regions, scale, config)
+    strokes, boxes, believed = writing.strokes | writing.kin, writing.boxes, writing.regions
     labels, prints = np.zeros_like(strokes), np.zeros_like(strokes)
     for region, sticker in stickers:
         believed += [region] if region.source != INK else []
@@ -107,7 +126,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     if not strokes.any() and not boxes.any() and not prints.any():
         nothing = np.zeros((height, width), bool)
         return TextMask(nothing, nothing, nothing, nothing, [])
-    doubtful = np.maximum(seen.ink, seen.stamped) > _DOUBT
+    doubtful = (np.maximum(seen.ink, seen.stamped) > _DOUBT) | writing.kin
     grown = guarded_growth(small, strokes, doubtful, scaled_px(config.dilate_px, small.shape))
     # a box already reaches beyond the ink
     grown |= dilate(boxes, scaled_px(config.dilate_px / 3, small.shape))
@@ -116,7 +135,7 @@ def text_mask(image: RGB, regions: Sequence[TextRegion], ink: InkMap, config: Ma
     printed &= dilate(prints, _BEYOND_LABEL_PX) | labels
     grown |= printed
     known = strokes | boxes | prints
-    inked = strokes & (probability > _INKED) | boxes | prints
+    inked = strokes & (probability > _INKED) | writing.kin | boxes | prints
     dark = backdrop(small, known)
     grown &= ~dilate(dark, _RIM_PX) | strokes | prints
     holes, covered, papers, prints = (_enlarged(mask, width, height) for mask in (grown, inked, labels, printed))
@@ -128,10 +147,10 @@ def _enlarged(mask: Mask, width: int, height: int) -> Mask:
 
 
 def _believe(
-    probability: Floats, regions: Sequence[TextRegion], scale: float, config: MaskConfig
-) -> tuple[Mask, Mask, list[TextRegion]]:
-    """Strokes in the regions that are writing, boxes of those whose strokes are unclear, and these regions."""
-    strokes, boxes = np.zeros(probability.shape, bool), np.zeros(probability.shape, bool)
+    probability: Floats, lab: Floats, regions: Sequence[TextRegion], scale: float, config: MaskConfig
+) -> _Writing:
+    """What is writing in the regions."""
+    strokes, kin, boxes = (np.zeros(probability.shape, bool) for _ in range(3))
     believed = []
     for region in regions:
         inside = filled(region, scale, probability.shape)
@@ -155,7 +174,8 @@ def _believe(
             boxes |= inside
         else:
             strokes[window] |= found
-    return strokes, boxes, believed
+            kin[window] |= kin_strokes(lab[window], probability[window], found, inside[window])
+    return _Writing(strokes, kin, boxes, believed)
 
 
 def _stickers(
