@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from sklearn import metrics as sk
 
-from weldgen.classifier.curves import precision_recall_curves, ranking, roc_curves
+from weldgen.classifier.curves import Curves, precision_recall_curves, roc_curves
 from weldgen.classifier.plots import precision_recall_png, reliability_png, roc_png
 from weldgen.classifier.reliability import BINS, reliability
 
@@ -28,7 +28,7 @@ def scored():
 def test_a_ranking_by_hand():
     bad = np.array([0.9, 0.8, 0.4, 0.3, 0.6])
     truth = np.array([0, 0, 0, 1, 1])  # of 3 x 2 pairs, 0.4 against 0.6 is the wrong way round
-    found = ranking(np.stack([bad, 1 - bad], axis=1), truth, ("bad", "good"))
+    found = Curves.of(np.stack([bad, 1 - bad], axis=1), truth, ("bad", "good")).areas(("bad", "good"))
     assert found["auroc"]["macro"] == pytest.approx(5 / 6)
     assert found["auroc"]["classes"] == pytest.approx({"bad": 5 / 6, "good": 5 / 6})
     # bad in the order 0.9, 0.8, (0.6), 0.4: precision 1, 1, 3/4; good in the order 0.3, (0.4), 0.6: precision 1, 2/3
@@ -37,7 +37,7 @@ def test_a_ranking_by_hand():
 
 def test_several_classes_agree_with_scikit_learn(scored):
     probabilities, truth = scored
-    found = ranking(probabilities, truth, LABELS)
+    found = Curves.of(probabilities, truth, LABELS).areas(LABELS)
     expected = sk.roc_auc_score(truth, probabilities, multi_class="ovr", average="macro")
     assert found["auroc"]["macro"] == pytest.approx(expected)
     apart = np.eye(3)[truth]
@@ -47,11 +47,11 @@ def test_several_classes_agree_with_scikit_learn(scored):
 def test_a_class_without_photos_has_no_value_and_counts_in_no_mean(scored):
     probabilities, truth = scored
     known = truth != 2
-    found = ranking(probabilities[known], truth[known], LABELS)
+    found = Curves.of(probabilities[known], truth[known], LABELS).areas(LABELS)
     assert found["auroc"]["classes"]["pore"] is None
     assert found["auroc"]["macro"] == pytest.approx(np.mean([found["auroc"]["classes"][k] for k in ("crack", "good")]))
     alone = truth == 1
-    for figure in ranking(probabilities[alone], truth[alone], LABELS).values():
+    for figure in Curves.of(probabilities[alone], truth[alone], LABELS).areas(LABELS).values():
         assert figure == {"macro": None, "classes": dict.fromkeys(LABELS)}
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from weldgen.classifier.grouping import recorded_setting
+from weldgen.classifier.grouping import split_setting
 from weldgen.classifier.predictions import photos_seen
 from weldgen.classifier.scoring import Scorer
 from weldgen.data.dataset import Dataset, Sample
@@ -38,7 +38,7 @@ def copies_of_training(folder: Path | None, scorer: Scorer, dataset: Dataset, sa
     """
     receipt = (read_receipt(folder) if folder else None) or {}
     trained_on = receipt.get("inputs", {}).get("dataset")
-    bits = int(recorded_setting(folder, "duplicate_bits", SplitConfig().duplicate_bits))
+    bits = int(split_setting(receipt, "duplicate_bits", SplitConfig().duplicate_bits))
     if not trained_on or bits < 0 or Path(trained_on).resolve() == dataset.root.resolve():
         return []
     try:

@@ -35,25 +35,35 @@ class Curve:
     chance: float
 
 
-def ranking(probabilities: Floats, truth: Indices, labels: Sequence[str]) -> dict[str, Any]:
-    """`auroc` and `average_precision` of `metrics.json`, each one class against the rest and their mean.
+@dataclass(frozen=True)
+class Curves:
+    """The curves of the classes that have photos of them and of others."""
 
-    Average precision is the sum over thresholds of precision times the gain in recall, not interpolated. The mean
-    (`macro`) is over the classes that have a value; None where none has.
+    roc: Sequence[Curve]
+    precision_recall: Sequence[Curve]
 
-    Args:
-        probabilities: (N, K) float64, 0 to 1.
-        truth: (N,) true classes.
-        labels: The K names.
-    """
-    return {
-        "auroc": _areas(roc_curves(probabilities, truth, labels), labels),
-        "average_precision": _areas(precision_recall_curves(probabilities, truth, labels), labels),
-    }
+    @staticmethod
+    def of(probabilities: Floats, truth: Indices, labels: Sequence[str]) -> Curves:
+        """Of what a model said.
+
+        Args:
+            probabilities: (N, K) float64, 0 to 1.
+            truth: (N,) true classes.
+            labels: The K names.
+        """
+        return Curves(roc_curves(probabilities, truth, labels), precision_recall_curves(probabilities, truth, labels))
+
+    def areas(self, labels: Sequence[str]) -> dict[str, Any]:
+        """`auroc` and `average_precision` of `metrics.json`, each one class against the rest and their mean.
+
+        Average precision is the sum over thresholds of precision times the gain in recall, not interpolated. The mean
+        (`macro`) is over the classes that have a value; None where none has.
+        """
+        return {"auroc": _areas(self.roc, labels), "average_precision": _areas(self.precision_recall, labels)}
 
 
 def roc_curves(probabilities: Floats, truth: Indices, labels: Sequence[str]) -> list[Curve]:
-    """ROC curve of each class that has photos of it and of others; arguments as for `ranking`."""
+    """ROC curve of each class that has photos of it and of others; arguments as for `Curves.of`."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
     def one(label: str, positive: npt.NDArray[np.bool_], scores: Floats) -> Curve:
@@ -64,7 +74,7 @@ def roc_curves(probabilities: Floats, truth: Indices, labels: Sequence[str]) -> 
 
 
 def precision_recall_curves(probabilities: Floats, truth: Indices, labels: Sequence[str]) -> list[Curve]:
-    """Precision against recall of each class that has photos of it and of others; arguments as for `ranking`."""
+    """Precision against recall of each class that has photos of it and of others; arguments as for `Curves.of`."""
     from sklearn.metrics import average_precision_score, precision_recall_curve
 
     def one(label: str, positive: npt.NDArray[np.bool_], scores: Floats) -> Curve:

@@ -122,7 +122,7 @@ def evaluate(
     remarks = [*copy_notes(copies, len(samples)), *measured.notes, *found.notes, *said]
     metrics = {"weldgen": weldgen.__version__, "split": config.split, "model": str(model), **metrics}
     metrics |= {"remarks": remarks} if remarks else {}
-    write_results(out, metrics, measured.predictions, failures, found.shown)
+    write_results(out, metrics, measured, failures, found.shown)
     correct = sum(prediction.predicted == prediction.label for prediction in predictions)
     summary = Summary(
         "evaluate",

@@ -31,7 +31,11 @@ def recorded_pattern(folder: Path | None, given: str) -> str:
 
 def recorded_setting(folder: Path | None, name: str, usual: Any) -> Any:
     """What the training of the model in a folder had for a setting of its split; `usual` where nothing says so."""
-    receipt = (read_receipt(folder) if folder else None) or {}
+    return split_setting((read_receipt(folder) if folder else None) or {}, name, usual)
+
+
+def split_setting(receipt: Mapping[str, Any], name: str, usual: Any) -> Any:
+    """What a training's receipt says of a setting of its split; `usual` where it does not."""
     return receipt.get("config", {}).get("split", {}).get(name, usual)
 
 

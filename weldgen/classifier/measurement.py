@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from weldgen.classifier.bootstrap import bootstrap
-from weldgen.classifier.curves import ranking
+from weldgen.classifier.curves import Curves
 from weldgen.classifier.evaluation_notes import group_notes, quality_notes, tta_notes
 from weldgen.classifier.grouping import GROUP, by_field
 from weldgen.classifier.metrics import Indices, confusion_matrix, group_matrices, summarise, votes
@@ -65,11 +65,13 @@ class Measurement:
         metrics: What `metrics.json` holds.
         notes: Sentences on what is special.
         predictions: The answers with what the operating point decides.
+        curves: How well the probabilities rank the photos.
     """
 
     metrics: dict[str, Any]
     notes: list[str]
     predictions: list[Prediction]
+    curves: Curves
 
 
 def measure(answered: Answered, asked: Asked) -> Measurement:
@@ -83,7 +85,8 @@ def measure(answered: Answered, asked: Asked) -> Measurement:
     matrix = confusion_matrix(truth.tolist(), voted.tolist(), len(classes))
     metrics, notes = summarise(matrix, classes, by_group), list[str]()
     metrics |= {"groups": len(by_group), "bootstrap": bootstrap(by_group, classes, asked.seed)}
-    metrics |= {**ranking(probabilities, truth, classes), "calibration": reliability(probabilities, truth)}
+    curves = Curves.of(probabilities, truth, classes)
+    metrics |= {**curves.areas(classes), "calibration": reliability(probabilities, truth)}
     notes += quality_notes(metrics) if predictions else []
     if answered.field:
         # Of one group its own photos are all there is to know; of another field's value, groups are what was drawn.
@@ -108,4 +111,4 @@ def measure(answered: Answered, asked: Asked) -> Measurement:
         notes += target_notes(metrics["targets"])
         unmet = unmet_sentence(metrics["targets"])
         metrics |= {"unmet": unmet} if unmet else {}
-    return Measurement(metrics, notes, list(predictions))
+    return Measurement(metrics, notes, list(predictions), curves)

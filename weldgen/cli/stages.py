@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from weldgen.cli.frame import EXIT_PARTIAL, Common, Out, Words, app, command, run_configured, sort_words
-from weldgen.errors import ConfigError
+from weldgen.errors import ConfigError, TargetError
+
+if TYPE_CHECKING:
+    from weldgen.receipts import Summary
 
 # Where photos from object storage are kept.
 INCOMING = Path("data/incoming")
@@ -162,9 +166,9 @@ def train(common: Common, words: Words = None, out: Out = None) -> int:
 def evaluate(
     common: Common,
     words: Words = None,
-    data: Annotated[Path | None, typer.Option(help="Dataset to measure on.")] = None,
+    data: Annotated[list[Path] | None, typer.Option(help="Dataset to measure on; may be repeated.")] = None,
     split: Annotated[str | None, typer.Option(help="train, val or test.")] = None,
-    tta: Annotated[int | None, typer.Option(help="Views of each photo that vote, 1 to 10.")] = None,
+    tta: Annotated[int | None, typer.Option(help="Views of each photo that vote, 1 to 12.")] = None,
     targets: Annotated[Path | None, typer.Option(help="YAML file of what has to be reached; else it exits 1.")] = None,
     group_by: Annotated[str | None, typer.Option(help="Field of the records to compare photos by; group.")] = None,
     out: Out = None,
@@ -172,15 +176,47 @@ def evaluate(
     """Measure a model on real photos.
 
     weldgen evaluate [MODEL=models/classifier] [--data DATASET] [--split test] [--tta N] [--targets FILE]
-    [--group-by FIELD] [--out models/evaluation]
+    [--group-by FIELD] [--out models/evaluation]; with --data A --data B one table of both in models/evaluations
     """
     from weldgen.project import training_data
 
     paths, overrides = sort_words(words, ["model"])
     model = paths.get("model", Path("models/classifier"))
-    dataset = data or training_data(model)
     flags = {"split": split, "tta": tta, "targets": str(targets) if targets else None, "group_by": group_by}
+    if data and len(data) > 1:
+        return _evaluate_sets(common, (model, data, out or Path("models/evaluations")), overrides, flags)
+    dataset = data[0] if data else training_data(model)
     return run_configured("evaluate", common, {"model": model, "dataset": dataset}, overrides, out=out, flags=flags)
+
+
+def _evaluate_sets(
+    common: Common, paths: tuple[Path, Sequence[Path], Path], overrides: Sequence[str], flags: Mapping[str, Any]
+) -> int:
+    """Measure on several datasets; `paths` are the model, they, and the folder of the results."""
+    from weldgen.classifier.comparison_table import markdown
+    from weldgen.classifier.evaluate import EvaluateConfig
+    from weldgen.classifier.several_sets import evaluate_sets
+    from weldgen.config import load_config
+    from weldgen.report.sets import write_sets_page
+    from weldgen.stages import describe, run_stage
+
+    model, datasets, out = paths
+    given = {**common.flags, **flags}
+    config = load_config("evaluate", EvaluateConfig, preset=common.config_name, overrides=overrides, flags=given)
+
+    def one(dataset: Path, target: Path, settings: EvaluateConfig) -> Summary:
+        summary = run_stage("evaluate", {"model": model, "dataset": dataset}, target, settings)
+        for line in describe(summary) if not common.quiet else ():
+            typer.echo(line)
+        return summary
+
+    found = evaluate_sets(model, datasets, out, config, one)
+    page = write_sets_page(out)
+    for line in (*markdown(found.record["table"]), *found.record["notes"], f"page: {page}") if not common.quiet else ():
+        typer.echo(line)
+    if found.unmet:
+        raise TargetError(found.unmet)
+    return EXIT_PARTIAL if found.partial else 0
 
 
 @command(app)
