@@ -5,8 +5,9 @@ issues and the class thresholds); Kuan and Mueller, "Model-agnostic label qualit
 errors", ICML DataPerf 2022 (the adjusted self-confidence that ranks).
 
 Measured with EfficientNet-Lite0 embeddings on four public sets of 280 to 300 photos with 10 % of the labels flipped,
-8 draws each: the first 15 % of the list hold 95, 88, 100 and 99 % of the flipped ones on average, 80, 83, 97 and 96 %
-at worst (pump castings; web photos of rust, whose own labels are noisy; steel surfaces; dandelions).
+8 draws each: the first 15 % of the list hold 97, 90, 100 and 97 % of the flipped ones on average, 93, 83, 97 and 93 %
+at worst (pump castings; web photos of rust, whose own labels are noisy; steel surfaces; dandelions). See
+`benchmarks/review.py`.
 """
 
 from __future__ import annotations

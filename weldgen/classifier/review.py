@@ -29,7 +29,7 @@ from weldgen.receipts import FAILURES_NAME, Summary, check_results, finished, st
 from weldgen.runtime import output_errors, resolve_device, resolve_jobs, write_atomic
 
 if TYPE_CHECKING:
-    from weldgen.classifier.embeddings import Embedder
+    from weldgen.classifier.embeddings import Embedder, Features
 
 RECORD, RANKING, DUPLICATES = "review.json", "review.jsonl", "duplicates.jsonl"
 
@@ -83,7 +83,6 @@ def review(dataset: Path, out: Path, config: ReviewConfig) -> Summary:
         OutputError: The folder holds files that weldgen did not make.
     """
     from weldgen.classifier.embeddings import embed_photos
-    from weldgen.classifier.noise import judge
 
     started = time.monotonic()
     inputs = {"dataset": dataset} | ({"model": Path(config.model.trained)} if config.model.trained else {})
@@ -95,18 +94,12 @@ def review(dataset: Path, out: Path, config: ReviewConfig) -> Summary:
     opened = Dataset.open(dataset)
     require_labels(opened)
     photos = opened.where(lambda sample: sample.origin == "real")
-    embedder = _open_embedder(photos, config)
+    embedder = open_embedder(photos, config)
     samples, features, failures = embed_photos(photos, photos.samples, embedder, resolve_jobs(config.jobs))
     failures = [*opened.failures, *failures]
     photos = replace(photos, samples=tuple(samples))
     groups, duplicates = group_photos(photos, config.duplicate_bits, config.group_pattern)
-    judged = None
-    if samples:
-        targets = _targets(samples, photos.labels)
-        judged = judge(features, targets, groups, folds=config.folds, repeats=config.repeats, seed=config.seed)
-    if judged is None:
-        raise too_few(photos, groups)
-    findings = rank_findings(samples, photos.labels, judged)
+    findings = rank_photos(photos, features, groups, config)
     notes = [
         *embedder.notes,
         *notes_on(findings, duplicates),
@@ -121,14 +114,38 @@ def review(dataset: Path, out: Path, config: ReviewConfig) -> Summary:
     return summary
 
 
-def _targets(samples: Sequence[Sample], labels: Sequence[str]) -> Any:
+def rank_photos(photos: Dataset, features: Features, groups: Sequence[str], config: ReviewConfig) -> list[Finding]:
+    """Judge the labels of photos that were embedded, worst first.
+
+    Args:
+        photos: The N photos.
+        features: (N, F) embeddings.
+        groups: Group of each photo; those of one are held out together.
+        config: Settings.
+
+    Raises:
+        DataError: Fewer than two classes have photos that can be held out while others of the class teach.
+    """
     import numpy as np
 
-    index = {label: number for number, label in enumerate(labels)}
-    return np.array([index[sample.label] for sample in samples], np.int64)
+    from weldgen.classifier.noise import judge
+
+    judged = None
+    if photos.samples:
+        index = {label: number for number, label in enumerate(photos.labels)}
+        targets = np.array([index[sample.label] for sample in photos.samples], np.int64)
+        judged = judge(features, targets, groups, folds=config.folds, repeats=config.repeats, seed=config.seed)
+    if judged is None:
+        raise too_few(photos, groups)
+    return rank_findings(photos.samples, photos.labels, judged)
 
 
-def _open_embedder(photos: Dataset, config: ReviewConfig) -> Embedder:
+def open_embedder(photos: Dataset, config: ReviewConfig) -> Embedder:
+    """What looks at the photos.
+
+    Raises:
+        BackendError: Weights or a device are missing.
+    """
     from weldgen.classifier.backbones import has_fixed_shape
     from weldgen.classifier.embeddings import open_backbone, open_trained
     from weldgen.classifier.preprocess import frame_for
