@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from weldgen.classifier.preprocess import FILL, letterbox, photo_in_frame
 from weldgen.decision import Decision, read_decision
 from weldgen.tta import MAX_VIEWS, ask_views, views, vote
 
@@ -46,6 +47,19 @@ def test_views_are_distinct_and_deterministic(shape, make_metal):
     assert all(np.array_equal(a, b) for a, b in zip(made, views(image, MAX_VIEWS), strict=True))
     if min(shape) > 20:
         assert len({view.tobytes() for view in made}) == MAX_VIEWS
+
+
+def test_the_last_views_are_turned_and_letterboxed_after_that():
+    image = np.random.default_rng(0).integers(0, 100, (90, 30, 3), dtype=np.uint8)
+    left, right = list(views(image, MAX_VIEWS))[-2:]
+    assert np.array_equal(left, np.rot90(image))
+    assert np.array_equal(right, left[::-1, ::-1])
+    for view in (left, right):
+        framed = letterbox(view, (64, 96))
+        top, _, height, width = photo_in_frame(view.shape, (64, 96))
+        assert (height, width) == (32, 96), "the whole photo, lying"
+        assert (framed[:, :top] == FILL).all()
+        assert (framed[:, top : top + height] < 100).all()
 
 
 def test_probabilities_are_averaged():

@@ -16,7 +16,7 @@ import numpy.typing as npt
 RGB = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 
-MAX_VIEWS = 10
+MAX_VIEWS = 12
 # Width that padding adds and cropping takes, as a share of the photo's side. Padding is wider, because it loses
 # nothing: a pore at the border is still there.
 _PAD, _CROP = 0.06, 0.02
@@ -25,11 +25,14 @@ _PADDINGS = ((0.5, 0.5, 0.5, 0.5), (1, 0, 1, 0), (0, 1, 0, 1), (1, 0, 0, 1), (0,
 
 
 def views(image: RGB, count: int) -> Iterator[RGB]:
-    """The first `count` views of a photo: as it is, mirrored three ways, smaller, larger, and moved to the corners.
+    """The first `count` views of a photo: as it is, mirrored three ways, smaller, larger, moved to the corners, turned.
+
+    The views turned by 90 and 270 degrees come last: a photo that is not square turns onto its side, and in the model's
+    frame, where it is letterboxed afterwards, it may then be smaller. A model that never saw welds lie so may err.
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        count: 1 to 10; 1 is the photo alone.
+        count: 1 to 12; 1 is the photo alone.
     """
     makers: list[Callable[[], RGB]] = [
         lambda: image,
@@ -39,6 +42,8 @@ def views(image: RGB, count: int) -> Iterator[RGB]:
         lambda: _padded(image, _PADDINGS[0]),
         lambda: _cropped(image),
         *(partial(_padded, image, shares) for shares in _PADDINGS[1:]),
+        lambda: np.rot90(image),
+        lambda: np.rot90(image, 3),
     ]
     for make in makers[:count]:
         yield np.ascontiguousarray(make())
@@ -50,9 +55,9 @@ def ask_views(ask: Callable[[RGB], Probabilities], image: RGB, count: int) -> Pr
     Args:
         ask: (H, W, 3) uint8 RGB -> (K,) probabilities.
         image: The photo.
-        count: Number of views, 1 to 10.
+        count: Number of views, 1 to 12.
     """
-    # One view after the other: ten copies of a large photo need not be in memory together.
+    # One view after the other: twelve copies of a large photo need not be in memory together.
     return np.stack([ask(view) for view in views(image, count)])
 
 

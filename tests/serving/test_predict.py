@@ -110,8 +110,8 @@ def test_views_of_a_photo_vote(model):
     mirrored = [image, image[:, ::-1], image[::-1], image[::-1, ::-1]]
     each = [alone.predict(np.ascontiguousarray(view))["probabilities"]["bad"] for view in mirrored]
     assert voting.predict(image)["probabilities"]["bad"] == pytest.approx(np.mean(each), abs=1e-6)
-    with pytest.raises(ConfigError, match="1 to 10"):
-        WeldClassifierInference(model, tta=11)
+    with pytest.raises(ConfigError, match="1 to 12"):
+        WeldClassifierInference(model, tta=13)
 
 
 def test_wrong_inputs_are_named(model, tmp_path):

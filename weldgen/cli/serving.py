@@ -13,7 +13,7 @@ from weldgen.errors import ConfigError
 
 Model = Annotated[Path, typer.Argument(help="An exported .onnx file.")]
 EXPORTED = Path("models/export/classifier.onnx")
-Tta = Annotated[int, typer.Option(help="Views of each photo that vote, 1 to 10; 0: as the threshold was chosen with.")]
+Tta = Annotated[int, typer.Option(help="Views of each photo that vote, 1 to 12; 0: as the threshold was chosen with.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
 
 

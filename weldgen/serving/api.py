@@ -45,7 +45,7 @@ def create_app(
         device: `auto`, `cpu` or `cuda`.
         max_upload_mb: Largest photo that is accepted.
         max_batch: Most photos that one request may hold.
-        tta: Views of each photo, 1 to 10; 0: as the model says.
+        tta: Views of each photo, 1 to 12; 0: as the model says.
 
     Raises:
         BackendError: A library of the extra `serve`, the file or its runtime is missing.

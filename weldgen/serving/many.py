@@ -24,7 +24,7 @@ def predict_on_ray(
         paths: Photos or folders.
         address: Of a running cluster, e.g. `ray://head:10001` or `auto`; None starts workers on this machine.
         device: `auto`, `cpu` or `cuda`, of each worker.
-        tta: Views of each photo, 1 to 10; 0: as the model says.
+        tta: Views of each photo, 1 to 12; 0: as the model says.
 
     Yields:
         The records of `predict_paths`, in the order of the files.

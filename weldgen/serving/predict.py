@@ -25,7 +25,7 @@ def predict_paths(
         model: An exported file.
         paths: Photos or folders.
         device: `auto`, `cpu` or `cuda`.
-        tta: Views of each photo, 1 to 10; 0: as the model says.
+        tta: Views of each photo, 1 to 12; 0: as the model says.
 
     Yields:
         `{"file", "label", "score", "probabilities", "abstained"}`, with `decided_by` where a threshold

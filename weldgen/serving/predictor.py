@@ -30,7 +30,7 @@ class WeldClassifierInference:
         model: The `.onnx` file (or OpenVINO's `.xml`) that `weldgen export` wrote.
         device: `cpu`, `cuda`, or `auto` for a GPU where ONNX Runtime can use one.
         threads: CPU threads, 0 for all cores.
-        tta: Views of each photo whose probabilities are averaged, 1 to 10; 0: as many as the model's threshold was
+        tta: Views of each photo whose probabilities are averaged, 1 to 12; 0: as many as the model's threshold was
             chosen with, else 1.
 
     Attributes:

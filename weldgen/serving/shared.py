@@ -29,7 +29,7 @@ class SharedClassifier:
     Args:
         model: The exported `.onnx` file, or OpenVINO's `.xml`.
         device: `auto`, `cpu` or `cuda`.
-        tta: Views of each photo, 1 to 10; 0: as the model says.
+        tta: Views of each photo, 1 to 12; 0: as the model says.
 
     Attributes:
         model: The exported file.
