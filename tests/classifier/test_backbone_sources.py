@@ -9,6 +9,8 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torchvision.models.maxvit import MaxVit
+from torchvision.models.vision_transformer import VisionTransformer
 
 from weldgen.classifier import backbones, luna, timm_backbones, torchvision_backbones
 from weldgen.classifier.backbone import Backbone, licence_notes
@@ -16,6 +18,7 @@ from weldgen.classifier.freezing import freeze_backbone
 from weldgen.classifier.local_weights import OWN_RECORD, OWN_WEIGHTS
 from weldgen.classifier.network import WeldNetwork, freeze
 from weldgen.classifier.settings import ModelSettings
+from weldgen.classifier.torchvision_vit import TokenVit
 from weldgen.errors import BackendError, ConfigError
 from weldgen.runtime import file_hash
 
@@ -115,7 +118,7 @@ def test_weights_of_pretrain_fit_a_torchvision_network(tmp_path, small):
     ("name", "weights", "message", "hint"),
     [
         ("torchvision/resnet81", "none", "not a torchvision network", "torchvision/resnet18"),
-        ("torchvision/vit_b_16", "none", "built for one size", "vit_base_patch16_224"),
+        ("torchvision/maxvit_t", "none", "multiples of 224 px", "image_size=224"),
         (SMALL, "embedded", "ship with weldgen", "auto"),
         ("torchvision/alexnet", "none", "cannot see photos of 32 x 32 px", "image_size"),
         ("resnet81", "none", "not a timm network", "resnet18"),
@@ -179,8 +182,12 @@ def test_the_exported_file_says_the_same(monkeypatch, exported_differences):
     own = luna.Luna()
     theirs = backbones.create_backbone("torchvision/alexnet", "none", (64, 64)).model
     clip = timm.create_model(TOWER, num_classes=0, img_size=(64, 64), depth=1)
-    features = own.num_features + 256 + clip.num_features
-    made = Backbone(Beside(own, theirs, clip), "three", features, clip.pretrained_cfg["mean"], (0.3, 0.3, 0.3))
+    tokens = TokenVit(VisionTransformer(32, 16, num_layers=1, num_heads=2, hidden_dim=24, mlp_dim=32), (64, 64))
+    maxvit = torchvision_backbones.MaxVitMap(MaxVit((64, 64), 4, 4, [8], [1], head_dim=4, stochastic_depth_prob=0))
+    features = own.num_features + 256 + clip.num_features + 24 + 8
+    made = Backbone(
+        Beside(own, theirs, clip, tokens, maxvit), "five", features, clip.pretrained_cfg["mean"], (0.3, 0.3, 0.3)
+    )
     network = network_of(made)
     differences = exported_differences(network, (64, 64))
     assert differences["onnxruntime"] < 1e-3

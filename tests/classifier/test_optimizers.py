@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -71,14 +70,6 @@ def test_ranger21_missing_is_one_sentence(monkeypatch):
     with pytest.raises(BackendError, match="ranger21 needs pytorch-optimizer") as raised:
         OPTIMIZERS["ranger21"](groups(torch.nn.Parameter(torch.ones(2))), 10)
     assert "pip install 'weldgen[optimizers]'" in raised.value.hint
-
-
-def test_ranger21_is_built_without_its_own_schedule(monkeypatch):
-    # Stands for the package, which is an extra: what counts here is how it is called.
-    package = SimpleNamespace(Ranger21=lambda groups, **settings: (groups, settings))
-    monkeypatch.setitem(sys.modules, "pytorch_optimizer", package)
-    given = groups(torch.nn.Parameter(torch.ones(2)))
-    assert OPTIMIZERS["ranger21"](given, 10) == (given, {"num_iterations": 10, "disable_lr_scheduler": True})
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(3, 30), (30, 100), (6, 20)])

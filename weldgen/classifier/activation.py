@@ -15,6 +15,11 @@ constants (Ali et al., ICML 2022, https://arxiv.org/abs/2202.07304). Without tha
 model is surest, and the evidence of all cells always adds up to nothing; with it, it adds up to the margin.
 
 A model that judges by its worst cells (`weldgen.classifier.cells`) says itself what it finds in each.
+
+A class token gathers from all places, block by block, so that its last map explains nothing. Where a network tells what
+each token takes from each other (torchvision's vision transformers), what speaks for the answer is followed back
+through all blocks (Chefer et al., ICCV 2021, https://arxiv.org/abs/2103.15679). It says where the token looked, in
+shares; they do not add up to the margin, and what speaks against the answer is left out.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from weldgen.classifier.cells import CellFeatures
 from weldgen.classifier.heads import CosineHead, SoftmaxHead
 from weldgen.classifier.layers import StageFeatures
 from weldgen.classifier.network import WeldNetwork
+from weldgen.classifier.torchvision_vit import TokenVit
 from weldgen.errors import BackendError
 
 
@@ -54,8 +60,13 @@ def activation_maps(network: WeldNetwork, images: Tensor, answers: Tensor) -> Te
 
 
 def cell_evidence(network: WeldNetwork, images: Tensor, answers: Tensor) -> Tensor:
-    """What each cell adds to the margin of the answer, (B, h, w) float32; see `activation_maps`."""
+    """What each cell adds to the margin of the answer, (B, h, w) float32; see `activation_maps`.
+
+    Of a network that answers from a class token, how much of what speaks for the answer it took from each cell.
+    """
     backbone: Any = network.backbone
+    if isinstance(backbone, TokenVit):
+        return _token_evidence(network, backbone, images, answers)
     if isinstance(backbone, CellFeatures):
         return _defect_evidence(network, backbone, images, answers)
     if isinstance(backbone, StageFeatures):
@@ -104,6 +115,21 @@ def _stage_evidence(network: WeldNetwork, backbone: StageFeatures, images: Tenso
         each = fine[0].numel() / found[0].numel()
         found += each * F.adaptive_avg_pool2d(fine[:, None], cells)[:, 0]
     return found + _on_grid(backbone.body, (leaves[-1] * gradients[-1]).detach())
+
+
+def _token_evidence(network: WeldNetwork, backbone: TokenVit, images: Tensor, answers: Tensor) -> Tensor:
+    """What the class token took from each patch for the answer, by way of all blocks, (B, h, w) float32."""
+    with torch.enable_grad():
+        # The photo is what gradients go through, as all weights may be frozen.
+        features, taken = backbone.attended(network.normalised(images).detach().requires_grad_())
+        gradients = torch.autograd.grad(_margin(network, features, answers).sum(), taken)
+    row = torch.zeros_like(taken[0][:, 0, :1])  # (B, 1, tokens)
+    row[:, :, 0] = 1
+    # From the last block to the first: each token's share goes on to those that it took from, and stays with itself.
+    for shares, gradient in zip(reversed(taken), reversed(gradients), strict=True):
+        row = row + row @ (shares * gradient).detach().clamp(min=0).mean(dim=1)
+    height, width = (side // backbone.patch_px for side in images.shape[2:])
+    return row[:, 0, 1:].detach().float().view(len(images), height, width)
 
 
 def _margin(network: WeldNetwork, features: Tensor, answers: Tensor) -> Tensor:

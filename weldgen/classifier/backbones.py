@@ -21,6 +21,7 @@ from weldgen.classifier.preprocess import Frame
 from weldgen.classifier.settings import ModelSettings
 from weldgen.classifier.timm_backbones import create_timm, find_local, full_name
 from weldgen.classifier.torchvision_backbones import PREFIX, TorchvisionMap, create_torchvision
+from weldgen.classifier.torchvision_vit import TokenVit
 from weldgen.errors import ConfigError, DataError
 
 __all__ = [
@@ -68,7 +69,7 @@ def create_backbone(name: str, weights: str, frame: Frame, drop_path: float = 0.
 
 
 def has_fixed_shape(name: str) -> bool:
-    """Whether a network is built for square input alone, as transformers with a grid of positions are.
+    """Whether a network is built for square input alone, as timm's transformers with a grid of positions are.
 
     Raises:
         ConfigError: There is no such network.
@@ -78,7 +79,7 @@ def has_fixed_shape(name: str) -> bool:
         return False
     if name.startswith(PREFIX):
         torchvision_backbones.check_name(name)
-        return False
+        return torchvision_backbones.is_square(name)
     timm_backbones.check_name(name)
     return timm_backbones.is_square(name)
 
@@ -102,7 +103,7 @@ def stages(model: nn.Module) -> dict[str, int]:
     """
     from timm.models import group_parameters
 
-    if isinstance(model, TorchvisionMap):
+    if isinstance(model, TorchvisionMap | TokenVit):
         return model.stages()
     matcher: Any = getattr(model, "group_matcher", None)
     if matcher is None:
@@ -137,7 +138,7 @@ def _create_own(name: str, weights: str, frame: Frame, drop_path: float) -> Back
         )
     notes = (f"backbone: {name}, weights from {weights}",)
     if name.startswith(PREFIX):
-        loaded = torchvision_backbones.load_file(name, drop_path, own.file)
+        loaded = torchvision_backbones.load_file(name, frame, drop_path, own.file)
         return replace(torchvision_backbones.describe(loaded, name, frame, notes), weights=own.weights)
     model = timm_backbones.load_file(name, frame, drop_path, own.file)
     return timm_backbones.describe(model, name, own.weights, notes)
@@ -147,6 +148,6 @@ def _build(name: str, frame: Frame) -> nn.Module:
     """A network with random weights."""
     if name.startswith(PREFIX):
         torchvision_backbones.check_name(name)
-        return torchvision_backbones.build(name)
+        return torchvision_backbones.build(name, frame)
     network: nn.Module = timm_backbones.build(name, frame)
     return network

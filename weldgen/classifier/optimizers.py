@@ -81,7 +81,19 @@ def _lion(groups: Groups, steps: int) -> Optimizer:
 
 
 def _ranger21(groups: Groups, steps: int) -> Optimizer:
-    """Ranger21 (Wright and Demeure, 2021) without its own schedule, which ends with one rate for all groups."""
+    """Ranger21 (Wright and Demeure, 2021) of pytorch-optimizer, with our schedule in place of its own.
+
+    On, as its authors have them: centralised gradients (each kernel's and row's less their mean; vectors stay),
+    gradients clipped to 1/100 of the weights' length and then divided by their spread, positive-negative momentum
+    (0.9), the softplus of the divisor (50), stable weight decay (decoupled; each group its own, over the root mean
+    square of all scaled gradients), norm loss (1e-4), and Lookahead, whose slow weights go half the way every 5 steps.
+    Off: its linear warm-up over 2 / (1 - beta2) steps and its warm-down in the last 28 % of the steps, which ends with
+    one rate for all groups; `training.warmup` and `training.schedule` are in their place, so that a backbone stays as
+    many times slower than the head as it should.
+
+    The momentum's noise halves what a step goes, and Lookahead halves it again, so the rate is two to four times that
+    of AdamW. Its state holds the slow weights and whose turn they are, so a resumed run makes the same steps.
+    """
     try:
         from pytorch_optimizer import Ranger21
     except ImportError as error:

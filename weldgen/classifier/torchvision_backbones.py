@@ -2,11 +2,13 @@
 
 Of each network the last map of features is taken (torchvision's feature extraction), and what torchvision has behind it
 is left out: its classifier, and the wide layers that AlexNet and VGG have before that. So photos of any shape pass.
+Vision transformers make no map; see `weldgen.classifier.torchvision_vit`. MaxViT makes one, of squares alone.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +23,7 @@ from torchvision.ops import StochasticDepth
 
 from weldgen.classifier.backbone import RANDOM_NOTE, Backbone, licence_notes, no_drop_path
 from weldgen.classifier.preprocess import Frame
+from weldgen.classifier.torchvision_vit import TokenVit
 from weldgen.errors import BackendError, ConfigError
 from weldgen.runtime import log
 
@@ -30,12 +33,16 @@ _LICENCE = "BSD-3-Clause"
 _SWAG_LICENCE = "CC-BY-NC-4.0"
 # What may follow the last map.
 _BEHIND_MAP = {"avgpool", "adaptive_avg_pool2d", "mean", "classifier"}
-# Built for one size, without a map; timm has the same networks for any size.
-_INSTEAD = {"vit": "vit_base_patch16_224", "maxvit": "maxvit_tiny_rw_224"}
+_VIT, _MAXVIT = "vit_", "maxvit_"
+# MaxViT divides the maps of all its stages, the last of which has 1/32 of the sides, into 7 x 7 windows and as many
+# cells.
+_MAXVIT_STEP_PX = 224
+# `data.image_size` is a multiple of this.
+_SIZE_STEP_PX = 32
 # With pre-trained weights torchvision sets these by itself; without, they have to be the same.
 _SETTINGS = {own: {"transform_input": True, "init_weights": False} for own in ("googlenet", "inception_v3")}
 # Modules that only hold the parts of a network.
-_HOLDERS = {"features", "trunk_output", "layers"}
+_HOLDERS = {"features", "trunk_output", "layers", "blocks"}
 _PROBE_PX = 128
 
 
@@ -52,9 +59,10 @@ class TorchvisionMap(nn.Module):
         end = next(i for i, node in enumerate(nodes) if node.split(".", maxsplit=1)[0] in _BEHIND_MAP)
         self.body = create_feature_extractor(network, {nodes[end - 1]: "map"}, suppress_diff_warning=True)
         self.global_pool = SelectAdaptivePool2d(flatten=False)
-        # ConvNeXt normalises what was pooled, before its classifier.
-        first = next(iter(getattr(network, "classifier", nn.Module()).children()), None)
-        self.norm = first if isinstance(first, nn.LayerNorm) else nn.Identity()
+        # ConvNeXt and MaxViT normalise what was pooled, before their classifiers.
+        behind = getattr(network, "classifier", nn.Module()).children()
+        norm = next((layer for layer in behind if isinstance(layer, nn.LayerNorm)), nn.Identity())
+        self.norm = nn.Sequential(nn.Flatten(1), norm) if type(norm) is nn.LayerNorm else norm
 
     def reset_classifier(self, num_classes: int, global_pool: str) -> None:
         """Another pooling; there is no classifier."""
@@ -114,6 +122,16 @@ class TorchvisionMap(nn.Module):
         return sides
 
 
+class MaxVitMap(TorchvisionMap):
+    """MaxViT up to its last map; its windows hide the sides of its maps, and each of its blocks is a stage."""
+
+    def stages(self) -> dict[str, int]:
+        """Name of each parameter -> its stage; 0 is the stem."""
+        parts = {name: _part(name).split(".") for name, _ in self.body.named_parameters()}
+        found = {f"body.{name}": 0 if part[0] == "stem" else 1 + int(part[1]) for name, part in parts.items()}
+        return found | {f"norm.{name}": max(found.values()) for name, _ in self.norm.named_parameters()}
+
+
 def check_name(name: str) -> None:
     """Refuse what torchvision does not know, and what makes no map.
 
@@ -128,12 +146,12 @@ def check_name(name: str) -> None:
             f"model.backbone={name} is not a torchvision network",
             f"nearest: {near}" if near else f"accepted: {', '.join(known)}",
         )
-    instead = _INSTEAD.get(own.split("_", maxsplit=1)[0])
-    if instead:
-        raise ConfigError(
-            f"model.backbone={name} is built for one size of photos and makes no map of features",
-            f"timm's is the like of it for any size: model.backbone={instead}",
-        )
+
+
+def is_square(name: str) -> bool:
+    """Whether a network is for square input alone: MaxViT, and where the steps of a frame are no whole patches."""
+    own = name.removeprefix(PREFIX)
+    return own.startswith(_MAXVIT) or bool(own.startswith(_VIT) and _SIZE_STEP_PX % _step_px(own))
 
 
 def create_torchvision(name: str, weights: str, frame: Frame, drop_path: float) -> Backbone:
@@ -142,7 +160,7 @@ def create_torchvision(name: str, weights: str, frame: Frame, drop_path: float) 
     if weights == "embedded":
         raise ConfigError(f"no weights of {name} ship with weldgen", "model.backbone=auto")
     if weights == "none":
-        return describe(build(name, drop_path), name, frame, notes=(RANDOM_NOTE,))
+        return describe(build(name, frame, drop_path), name, frame, notes=(RANDOM_NOTE,))
     known = _weights_of(name)
     local = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(known.url).path).name
     if not local.is_file() and weights == "auto":
@@ -154,7 +172,7 @@ def create_torchvision(name: str, weights: str, frame: Frame, drop_path: float) 
     if not local.is_file():
         log.info("torchvision downloads the weights of %s", name)
     try:
-        model = build(name, drop_path, known)
+        model = build(name, frame, drop_path, known)
     except ConfigError:
         raise
     except Exception as error:  # of the connection, or of a file cut short
@@ -166,35 +184,47 @@ def create_torchvision(name: str, weights: str, frame: Frame, drop_path: float) 
     return replace(backbone, weights=({"id": f"{name}.{known.name}", "licence": licence},))
 
 
-def load_file(name: str, drop_path: float, file: Path) -> nn.Module:
-    """A torchvision network with the weights of a safetensors file that `weldgen pretrain` made."""
+def load_file(name: str, frame: Frame, drop_path: float, file: Path) -> nn.Module:
+    """A torchvision network with the weights of a safetensors file; position embeddings are fitted to the size."""
     from safetensors.torch import load_file as read
 
-    network = build(name, drop_path)
-    network.load_state_dict(read(file))
+    network, state = build(name, frame, drop_path), read(file)
+    if isinstance(network, TokenVit):
+        network.load_fitted(state)
+    else:
+        network.load_state_dict(state)
     return network
 
 
-def build(name: str, drop_path: float = 0.0, weights: Any = None) -> TorchvisionMap:
-    """A torchvision network up to its last map.
+def build(name: str, frame: Frame, drop_path: float = 0.0, weights: Any = None) -> TorchvisionMap | TokenVit:
+    """A torchvision network up to its last map, or to its tokens.
 
     Args:
         name: With the prefix.
+        frame: Height and width of the input in pixels, for networks that are built for one size.
         drop_path: Stochastic depth of the last block, rising evenly from 0; 0: as the network comes.
         weights: What torchvision calls them; None: random ones.
 
     Raises:
-        ConfigError: It has no stochastic depth.
+        ConfigError: It has no stochastic depth, or its parts do not fill the frame.
     """
     own = name.removeprefix(PREFIX)
-    network = models.get_model(own, weights=weights, **_SETTINGS.get(own, {}))
+    _check_frame(name, frame)
+    if own.startswith(_MAXVIT):
+        network = models.get_model(own, input_size=frame)
+        if weights is not None:
+            network.load_state_dict(weights.get_state_dict(progress=True, check_hash=True))
+    else:
+        network = models.get_model(own, weights=weights, **_SETTINGS.get(own, {}))
     blocks = [module for module in network.modules() if isinstance(module, StochasticDepth)]
     if drop_path and not blocks:
         raise no_drop_path(name)
     if drop_path:
         for number, block in enumerate(blocks):
             block.p = drop_path * number / max(1, len(blocks) - 1)
-    return TorchvisionMap(network)
+    if own.startswith(_VIT):
+        return TokenVit(network, frame)
+    return MaxVitMap(network) if own.startswith(_MAXVIT) else TorchvisionMap(network)
 
 
 def describe(model: nn.Module, name: str, frame: Frame, notes: tuple[str, ...]) -> Backbone:
@@ -203,7 +233,7 @@ def describe(model: nn.Module, name: str, frame: Frame, notes: tuple[str, ...]) 
     Raises:
         ConfigError: The frame is too small for it.
     """
-    height, width = (min(side, _PROBE_PX) for side in frame)
+    height, width = frame if is_square(name) else (min(side, _PROBE_PX) for side in frame)
     device = next(model.parameters()).device
     try:
         with torch.inference_mode():
@@ -220,6 +250,28 @@ def describe(model: nn.Module, name: str, frame: Frame, notes: tuple[str, ...]) 
 def _weights_of(name: str) -> Any:
     """The best weights that torchvision has of a network."""
     return models.get_model_weights(name.removeprefix(PREFIX)).DEFAULT
+
+
+def _check_frame(name: str, frame: Frame) -> None:
+    """Refuse a frame that is not made of whole patches, or not of whole windows."""
+    own = name.removeprefix(PREFIX)
+    if not own.startswith((_VIT, _MAXVIT)):
+        return
+    step = _step_px(own)
+    if not any(side % step for side in frame) and (frame[0] == frame[1] or not is_square(name)):
+        return
+    step = math.lcm(step, _SIZE_STEP_PX)
+    near = step * max(1, round(max(frame) / step))
+    kind = "squares with sides" if is_square(name) else "photos with sides"
+    raise ConfigError(
+        f"{name} sees {kind} that are multiples of {step} px ({step}, {2 * step}, ...), not {frame[1]} x {frame[0]} px",
+        f"data.image_size={near}",
+    )
+
+
+def _step_px(own: str) -> int:
+    """What divides the sides of the photos that a transformer sees; a ViT's patches stand in its name."""
+    return _MAXVIT_STEP_PX if own.startswith(_MAXVIT) else int(own.rpartition("_")[2])
 
 
 def _part(name: str) -> str:
