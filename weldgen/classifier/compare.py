@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import weldgen
 from weldgen.classifier.claims import read_claims
-from weldgen.classifier.costs import FILE_SENTENCE, MEMORY_SENTENCE, Deployed
+from weldgen.classifier.costs import FILE_SENTENCE, MEMORY_SENTENCE, SHARED_SENTENCE, Deployed
 from weldgen.classifier.deployed import measure_deployed
 from weldgen.classifier.rows import compare_config, variants_of
 from weldgen.classifier.sweep import CompareConfig, Variant
@@ -66,7 +66,7 @@ def compare(real: Path, synthetic: Path | None, out: Path, config: CompareConfig
     started = time.monotonic()
     variants = variants_of(config)
     inputs = {"real": real} | ({"synthetic": synthetic} if synthetic else {})
-    key = stage_key("compare", config, inputs)
+    key = stage_key("compare", config.model_copy(update={"parallel": "auto"}), inputs)  # it changes no result
     done = finished(out, key)
     if done and not done.failures:
         return done
@@ -78,7 +78,7 @@ def compare(real: Path, synthetic: Path | None, out: Path, config: CompareConfig
     runs = train_all(variants, mixes, reference, out, config, attempts)
     deployed = measure_deployed(runs, reference, config, attempts) if config.timing else Deployed({})
     comparison = compare_runs(runs, reference, config, deployed)
-    sentences = [*verdict(comparison), *notes, *_data_notes(runs), *_cost_notes(deployed)]
+    sentences = [*verdict(comparison), *notes, *_data_notes(runs), *_cost_notes(deployed, runs)]
     sentences += [f"failed: {failure.file}: {failure.reason}" for failure in attempts.failures]
     table, claims = table_rows(comparison), read_claims(config.claims) if config.claims else None
     record = {"weldgen": weldgen.__version__, **comparison.record(), "verdict": sentences, "table": table}
@@ -131,10 +131,12 @@ def _data_notes(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def _cost_notes(deployed: Deployed) -> list[str]:
+def _cost_notes(deployed: Deployed, runs: Sequence[Run]) -> list[str]:
     """How the columns beside the accuracy were measured."""
     sized = [FILE_SENTENCE] if deployed.file_mb else []
-    return [MEMORY_SENTENCE, *sized, *([deployed.latency.sentence()] if deployed.latency else [])]
+    most = max(run.beside for run in runs)
+    shared = [SHARED_SENTENCE.format(most=most)] if most > 1 else []
+    return [*shared, MEMORY_SENTENCE, *sized, *([deployed.latency.sentence()] if deployed.latency else [])]
 
 
 def _write(out: Path, record: Mapping[str, Any], comparison: Comparison, failures: Sequence[Failure]) -> None:

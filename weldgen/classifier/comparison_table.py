@@ -28,7 +28,7 @@ def table_rows(comparison: Comparison) -> list[tuple[str, ...]]:
                 _share(scores["balanced_accuracy"]),
                 _share(scores["accuracy"]),
                 _share(scores["false_alarms"]) if "false_alarms" in scores else _UNKNOWN,
-                f"{costs.training_s:.0f} s",
+                f"{costs.training_s:.0f} s" + ("*" if costs.beside > 1 else ""),
                 _number(costs.memory_mb, 0, "MB"),
                 f"{costs.parameters / 1e6:.2f} M",
                 _number(costs.file_mb, 1, "MB"),
@@ -57,7 +57,7 @@ def csv_text(comparison: Comparison) -> str:
         [comparison.key, "settings", "runs", "real", "synthetic"]
         + [f"{measure}{end}" for measure in _MEASURES for end in ("", "_low", "_high")]
         + ["epochs", "training_seconds", "peak_memory_mb", "parameters", "file_mb", "latency_ms", "licences"]
-        + ["test_photos"]
+        + ["test_photos", "trained_side_by_side"]
     )
     for k, entry in enumerate(comparison.entries):
         scores, costs = comparison.scores(k), entry.costs
@@ -66,7 +66,8 @@ def csv_text(comparison: Comparison) -> str:
             + [f"{value:.6f}" if value != "" else "" for name in _MEASURES for value in scores.get(name, ("", "", ""))]
             + [f"{entry.epochs:g}", f"{costs.training_s:.1f}", costs.memory_mb, costs.parameters]
             + [_digits(costs.file_mb), _digits(costs.latency_ms)]
-            + ["; ".join(f"{name}: {licence}" for name, licence in costs.licences.items()), comparison.photos]
+            + ["; ".join(f"{name}: {licence}" for name, licence in costs.licences.items())]
+            + [comparison.photos, costs.beside]
         )
     return stream.getvalue()
 

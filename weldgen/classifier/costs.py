@@ -12,14 +12,19 @@ from types import TracebackType
 from typing import Any
 
 from weldgen.classifier.latency import Latency
-from weldgen.receipts import Summary
+from weldgen.config import StageConfig
+from weldgen.receipts import Summary, run_key
 from weldgen.runtime import give_back_memory, write_atomic
 
-_MEMORY = "memory.json"
+_MEMORY, _SHARED = "memory.json", "side_by_side.json"
 _EVERY_S = 0.05
 MEMORY_SENTENCE = (
     "peak memory: the most that the process held in RAM while a model trained, libraries and decoded photos "
     f"included, looked at every {_EVERY_S:g} s; not the memory of a GPU"
+)
+SHARED_SENTENCE = (
+    "training marked *: it ran beside others, up to {most} at a time, with a share of the CPU's cores; alone it takes "
+    "less time, so compare it with no other row's"
 )
 FILE_SENTENCE = "file: the exported network, ONNX in fp32"
 
@@ -35,6 +40,7 @@ class Costs:
         memory_mb: Peak memory of training, the highest of its runs.
         file_mb: Size of the exported file.
         latency_ms: Median time of a prediction.
+        beside: How many trainings ran at the same time; above 1 their times are no measure of the training.
     """
 
     training_s: float
@@ -43,11 +49,13 @@ class Costs:
     memory_mb: float | None = None
     file_mb: float | None = None
     latency_ms: float | None = None
+    beside: int = 1
 
     def record(self) -> dict[str, Any]:
         """What `comparison.json` keeps."""
         return {
             "training_seconds": round(self.training_s, 1),
+            "trained_side_by_side": self.beside,
             "peak_memory_mb": self.memory_mb,
             "parameters": self.parameters,
             "file_mb": self.file_mb,
@@ -120,3 +128,22 @@ def train_watched(train: Callable[[], Summary], folder: Path) -> tuple[Summary, 
     kept = folder / _MEMORY
     peak_mb: float | None = json.loads(kept.read_text())["peak_memory_mb"] if kept.is_file() else None
     return trained, peak_mb
+
+
+def mark_shared(folder: Path, settings: StageConfig, beside: int) -> None:
+    """Note, before it starts, that a training runs beside others; an interrupted one that goes on alone keeps it."""
+    most = max(beside, read_shared(folder, settings))
+    write_atomic(folder / _SHARED, json.dumps({"training": _identity(settings), "side_by_side": most}) + "\n")
+
+
+def read_shared(folder: Path, settings: StageConfig) -> int:
+    """How many trainings ran at the same time as the one with these settings, itself among them."""
+    try:
+        kept = json.loads((folder / _SHARED).read_text())
+    except (OSError, ValueError):
+        return 1
+    return int(kept["side_by_side"]) if kept["training"] == _identity(settings) else 1
+
+
+def _identity(settings: StageConfig) -> str:
+    return run_key("train", settings, {})

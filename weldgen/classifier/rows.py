@@ -36,7 +36,7 @@ def compare_config(
     Args:
         sweep: `KEY=V1,V2,...`; where neither it nor rows are given, the share of real photos is swept.
         rows: `NAME: key=value ...`, or paths of YAML files of such lines.
-        settings: `repeats`, `timing` and `claims`; None values are left out.
+        settings: `repeats`, `parallel`, `timing` and `claims`; None values are left out.
         preset: Name of a preset.
         overrides: `mix.key=value` and `train.key=value`, the same for all values.
         flags: `seed`, `device` and `jobs`; None values are left out.
@@ -49,6 +49,9 @@ def compare_config(
     own = {name: value for name, value in {**(settings or {}), **(flags or {})}.items() if value is not None}
     if own.get("repeats", 1) < 1:
         raise ConfigError(f"--repeats {own['repeats']}: 1 or more is accepted")
+    parallel = str(own.get("parallel", "auto"))
+    if parallel != "auto" and not (parallel.isdecimal() and int(parallel)):
+        raise ConfigError(f"--parallel {parallel}: auto or a number of trainings, 1 or more, is accepted")
     if own.get("claims"):
         read_claims(own["claims"])
     mixing, training = load_sections(preset=preset, overrides=overrides, flags=flags)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,9 @@ class CompareConfig(StageConfig):
     rows: dict[str, Row] = Field(default_factory=dict, description="name -> settings; instead of a sweep")
     repeats: int = Field(1, ge=1, le=100, description="trainings of each value, with different seeds")
     resamples: int = Field(2000, ge=100, description="resamples of the paired bootstrap")
+    parallel: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="trainings side by side, each in a process of its own; auto is one for each GPU"
+    )
     timing: bool = Field(True, description="export a model of each value; measure its file and how fast it predicts")
     claims: str = Field("", description="task whose figures, claimed by others, are shown beside the measured ones")
     mix: MixConfig = MixConfig()

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from weldgen.classifier.costs import Costs, Deployed, train_watched
+from weldgen.classifier.costs import Costs, Deployed, mark_shared, read_shared, train_watched
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
 from weldgen.classifier.names import PREDICTIONS
+from weldgen.classifier.settings import TrainConfig
 from weldgen.classifier.shortcuts import UNASKED
+from weldgen.classifier.side_by_side import Job, plan_slots, run_side_by_side
 from weldgen.classifier.sweep import CompareConfig, Variant
-from weldgen.classifier.train import train
+from weldgen.classifier.train import resolve_config, train
 from weldgen.data.dataset import Dataset, Failure
 from weldgen.data.mix import mix
 from weldgen.errors import BackendError, DataError, OutputError, WeldgenError
-from weldgen.receipts import Summary
-from weldgen.runtime import content_hash, log
+from weldgen.receipts import Summary, finished, stage_key
+from weldgen.runtime import content_hash, log, resolve_jobs
 
 if TYPE_CHECKING:
     from weldgen.classifier.comparison import Comparison
 
 T = TypeVar("T")
+
+_COMMAND = (sys.executable, "-m", "weldgen.classifier.trial")
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class Run:
         right: Whether it was right, by test photo.
         parameters: Of its network.
         memory_mb: Peak memory of its training; None where it was not measured.
+        beside: How many trainings ran at the same time, this one among them.
     """
 
     variant: Variant
@@ -51,6 +57,7 @@ class Run:
     right: Mapping[str, bool]
     parameters: int
     memory_mb: float | None
+    beside: int = 1
 
 
 class Attempts:
@@ -81,9 +88,13 @@ class Attempts:
             hint = "lower training.batch_size or data.image_size" if "memory" in repr(error).lower() else ""
             kept = BackendError(f"{type(error).__name__}: {error}", hint)
         log.warning("%s failed: %s", name, kept.message)
-        self.failures.append(Failure(name, kept.message))
-        self.errors.append(kept)
+        self.keep(name, kept)
         return None
+
+    def keep(self, name: str, error: WeldgenError) -> None:
+        """Keep an error that was told already."""
+        self.failures.append(Failure(name, error.message))
+        self.errors.append(error)
 
 
 def mix_all(
@@ -130,6 +141,55 @@ def require_test_photos(mixes: Mapping[str, Path], attempts: Attempts) -> Path:
     return reference
 
 
+@dataclass(frozen=True)
+class Trial:
+    """One training with its evaluation, as a process of its own can be told.
+
+    Attributes:
+        train: Settings, its seed among them.
+        measured: Settings of its evaluation.
+        mixed: What it trains on.
+        reference: The dataset whose test photos count.
+        folder: Where its model and evaluation go.
+    """
+
+    train: TrainConfig
+    measured: EvaluateConfig
+    mixed: Path
+    reference: Path
+    folder: Path
+
+    def job(self, share: int = 1) -> dict[str, Any]:
+        """As JSON, for one of `share` processes on the machine: each takes its part of the workers."""
+        jobs = {"jobs": max(1, resolve_jobs(self.train.jobs) // share)}
+        return {
+            "train": self.train.model_copy(update=jobs).model_dump(mode="json"),
+            "measured": self.measured.model_copy(update=jobs).model_dump(mode="json"),
+            **{name: str(getattr(self, name)) for name in ("mixed", "reference", "folder")},
+        }
+
+    @staticmethod
+    def from_job(job: Mapping[str, Any]) -> Trial:
+        """What `job` wrote."""
+        return Trial(
+            TrainConfig.model_validate(job["train"]),
+            EvaluateConfig.model_validate(job["measured"]),
+            *(Path(job[name]) for name in ("mixed", "reference", "folder")),
+        )
+
+    def takes_any_gpu(self) -> bool:
+        """Whether it names no GPU and needs no second one."""
+        return {self.train.device, self.measured.device} <= {"auto", "cuda"} and self.train.training.devices == 1
+
+    def is_trained(self) -> bool:
+        """Whether its model is there already."""
+        try:
+            key = stage_key("train", resolve_config(self.train), {"dataset": self.mixed})
+        except WeldgenError:  # its own attempt says so
+            return False
+        return finished(self.folder / "model", key) is not None
+
+
 def train_all(
     variants: Sequence[Variant],
     mixes: Mapping[str, Path],
@@ -145,13 +205,21 @@ def train_all(
     """
     key = config.key
     plan = [(v, config.train.seed + k) for v in variants if v.value in mixes for k in range(config.repeats)]
-    runs = []
-    for number, (variant, seed) in enumerate(plan, start=1):
-        name = f"{key}={variant.value}/seed{seed}"
-        log.info("compare: model %d of %d, %s", number, len(plan), name)
+    measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs, shortcuts=UNASKED)
+    trials: dict[str, tuple[Variant, Trial]] = {}
+    for variant, seed in plan:
         folder = variant_folder(out, key, variant.value) / f"seed{seed}"
-        data = (mixes[variant.value], reference)
-        run = attempts.run(name, partial(_train_one, variant, seed, data, folder, config))
+        settings = variant.train.model_copy(update={"seed": seed})
+        trial = Trial(settings, measured, mixes[variant.value], reference, folder)
+        trials[f"{key}={variant.value}/seed{seed}"] = (variant, trial)
+    failed = _train_beside({name: trial for name, (_, trial) in trials.items()}, config)
+    runs = []
+    for number, (name, (variant, trial)) in enumerate(trials.items(), start=1):
+        if name in failed:
+            attempts.keep(name, failed[name])
+            continue
+        log.info("compare: model %d of %d, %s", number, len(plan), name)
+        run = attempts.run(name, partial(_take, variant, trial))
         if run:
             runs.append(run)
     if not runs:
@@ -159,20 +227,48 @@ def train_all(
     return runs
 
 
-def _train_one(variant: Variant, seed: int, data: tuple[Path, Path], folder: Path, config: CompareConfig) -> Run:
-    """Train and evaluate one model; `data` is its mix and the dataset whose test photos count."""
+def _train_beside(trials: Mapping[str, Trial], config: CompareConfig) -> dict[str, WeldgenError]:
+    """Train what is not there yet side by side, where the configuration and the devices say so; the errors by name."""
+    spread = all(trial.takes_any_gpu() for trial in trials.values())
+    if not plan_slots(config.parallel, len(trials), spread=spread):
+        return {}
+    waiting = {name: trial for name, trial in trials.items() if not trial.is_trained()}
+    slots = plan_slots(config.parallel, len(waiting), spread=spread)
+    if not slots:
+        return {}
+    log.info("compare: %d trainings, %d side by side", len(waiting), len(slots))
+    jobs = [Job(name, _COMMAND, {"trial": t.job(len(slots)), "beside": len(slots)}) for name, t in waiting.items()]
+    return {name: error for name, error in run_side_by_side(jobs, slots).items() if error}
+
+
+def run_trial(trial: Trial, beside: int = 1) -> tuple[Summary, float | None, Summary]:
+    """Train and evaluate one model, or take over what is there.
+
+    Args:
+        trial: What is trained.
+        beside: How many trainings run at the same time, this one among them.
+
+    Returns:
+        What the training said, its peak memory in MB, and what the evaluation said.
+    """
+    model = trial.folder / "model"
+    if beside > 1 and not trial.is_trained():
+        mark_shared(trial.folder, trial.train, beside)
+    trained, memory_mb = train_watched(partial(train, trial.mixed, model, trial.train), trial.folder)
+    return trained, memory_mb, evaluate(model, trial.reference, trial.folder / "evaluation", trial.measured)
+
+
+def _take(variant: Variant, trial: Trial) -> Run:
+    """Train and evaluate one model in this process, or take over what is there."""
     from weldgen.classifier.model_file import load_model
 
-    mixed, reference = data
-    settings = variant.train.model_copy(update={"seed": seed})
-    trained, memory_mb = train_watched(partial(train, mixed, folder / "model", settings), folder)
-    measured = EvaluateConfig(seed=config.seed, device=config.device, jobs=config.jobs, shortcuts=UNASKED)
-    evaluated = evaluate(folder / "model", reference, folder / "evaluation", measured)
-    lines = (folder / "evaluation" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
+    trained, memory_mb, evaluated = run_trial(trial)
+    lines = (trial.folder / "evaluation" / PREDICTIONS).read_text(encoding="utf-8").splitlines()
     right = {line["file"]: line["label"] == line["predicted"] for line in map(json.loads, lines)}
-    network, _ = load_model(folder / "model")
+    network, _ = load_model(trial.folder / "model")
     parameters = sum(weight.numel() for weight in network.parameters())
-    return Run(variant, seed, folder, trained, evaluated, right, parameters, memory_mb)
+    beside = read_shared(trial.folder, trial.train)
+    return Run(variant, trial.train.seed, trial.folder, trained, evaluated, right, parameters, memory_mb, beside)
 
 
 def compare_runs(runs: Sequence[Run], reference: Path, config: CompareConfig, deployed: Deployed) -> Comparison:
@@ -219,6 +315,7 @@ def _costs(runs: Sequence[Run], deployed: Deployed) -> Costs:
         max((run.memory_mb for run in runs if run.memory_mb is not None), default=None),
         deployed.file_mb.get(value),
         deployed.latency.median_ms.get(value) if deployed.latency else None,
+        max(run.beside for run in runs),
     )
 
 

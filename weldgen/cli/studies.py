@@ -23,6 +23,7 @@ def compare(
         typer.Option(help="Several settings, as 'NAME: [preset=NAME] key=value ...' or a YAML file; may be repeated."),
     ] = None,
     repeats: Annotated[int, typer.Option(help="Trainings of each value, with other seeds.")] = 1,
+    parallel: Annotated[str, typer.Option(help="Trainings side by side; auto is one for each GPU.")] = "auto",
     timing: Annotated[bool, typer.Option(help="Export a model of each value; measure its file and its speed.")] = True,
     claims: Annotated[str, typer.Option(help="Show what others claim for a task, e.g. rust, beside the results.")] = "",
     out: Out = None,
@@ -41,7 +42,7 @@ def compare(
     config = compare_config(
         sweep,
         row or (),
-        settings={"repeats": repeats, "timing": timing, "claims": claims},
+        settings={"repeats": repeats, "parallel": parallel, "timing": timing, "claims": claims},
         preset=common.config_name,
         overrides=overrides,
         flags=common.flags,
