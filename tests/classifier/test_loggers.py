@@ -1,29 +1,75 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
+from dataclasses import replace
 
 import pytest
+from PIL import Image
 
+from weldgen.classifier.loader import load_images
+from weldgen.classifier.run_logs import log_results
 from weldgen.classifier.train import train
+from weldgen.data.dataset import Dataset
 from weldgen.errors import BackendError
 from weldgen.receipts import stage_key
 
 
-def test_curves_and_settings_reach_mlflow(photos, tmp_path, tiny_config):
-    config = tiny_config(logging={"mlflow": {"enabled": True, "experiment": "shop"}})
-    train(photos, tmp_path / "model", config)
-    with sqlite3.connect(tmp_path / "model" / "mlflow" / "mlflow.db") as database:
+def images_of(root):
+    dataset = Dataset.open(root)
+    samples = [replace(sample, split="val" if k % 2 else "train") for k, sample in enumerate(dataset.samples)]
+    images, _ = load_images(dataset, samples, dataset.labels, frame=(64, 64), jobs=1, scratch=(root, 1.0))
+    return images.subset("train"), images.subset("val")
+
+
+def test_curves_settings_pictures_and_model_reach_mlflow(photos, tmp_path, tiny_config):
+    mlflow = {"enabled": True, "experiment": "shop"}
+    config = tiny_config(logging={"tags": ["night", "line=3"], "notes": "a trial", "model": True, "mlflow": mlflow})
+    summary = train(photos, tmp_path / "model", config)
+    folder = tmp_path / "model" / "mlflow"
+    with sqlite3.connect(folder / "mlflow.db") as database:
         assert ("shop",) in database.execute("select name from experiments").fetchall()
         steps = database.execute("select count(*) from metrics where key = 'train_loss'").fetchone()[0]
         assert steps == config.training.epochs
         settings = dict(database.execute("select key, value from params").fetchall())
+        tags = dict(database.execute("select key, value from tags").fetchall())
     assert settings["training/epochs"] == str(config.training.epochs)
+    assert (tags["night"], tags["line"], tags["mlflow.note.content"]) == ("true", "3", "a trial")
+    files = folder / "files" / (folder / "run_id").read_text().strip() / "artifacts"
+    assert (files / "model" / "model.safetensors").read_bytes() == (tmp_path / "model/model.safetensors").read_bytes()
+    assert (files / "model" / "model.json").is_file()
+    assert Image.open(files / "validation" / "confusion.png").size[0] > 100
+    assert not [note for note in summary.notes if "could not be logged" in note]
 
 
-def test_curves_reach_weights_and_biases_without_a_network(photos, tmp_path, tiny_config):
-    train(photos, tmp_path / "model", tiny_config(logging={"wandb": {"enabled": True, "project": "shop"}}))
-    runs = list((tmp_path / "model" / "wandb").rglob("*.wandb"))
-    assert len(runs) == 1 and runs[0].stat().st_size > 1000
+def test_curves_pictures_and_model_reach_weights_and_biases_without_a_network(photos, tmp_path, tiny_config):
+    wandb = {"enabled": True, "project": "shop"}
+    config = tiny_config(logging={"tags": ["night"], "notes": "a trial", "model": True, "wandb": wandb})
+    summary = train(photos, tmp_path / "model", config)
+    (run,) = (tmp_path / "model" / "wandb").rglob("*.wandb")
+    written = run.read_bytes()
+    for text in (b"night", b"a trial", b"model.safetensors", b"validation/confusion", b"train_loss"):
+        assert text in written
+    pictures = [path.name for path in run.parent.rglob("*.png")]
+    assert any(name.startswith("confusion_normalised") for name in pictures)
+    assert not [note for note in summary.notes if "could not be logged" in note]
+    assert sys.modules["wandb"].run is None, "the run is closed"
+
+
+def test_nothing_more_is_logged_than_asked_for(trained, tiny_config):
+    _, validation = images_of(trained[1])
+    for logging in ({}, {"pictures": False, "mlflow": {"enabled": True}}):
+        assert log_results(trained[0], validation, ("bad", "good"), tiny_config(logging=logging), device="cpu") == []
+
+
+def test_a_run_that_is_gone_does_not_lose_the_training(trained, tiny_config):
+    """The model is there, so a sentence says that the rest is not."""
+    asked = tiny_config(logging={"mlflow": {"enabled": True}, "wandb": {"enabled": True}})
+    notes = log_results(trained[0], images_of(trained[1])[1], ("bad", "good"), asked, device="cpu")
+    assert [note.split(":")[0] for note in notes] == [
+        "pictures and model could not be logged to Weights & Biases",
+        "pictures and model could not be logged to MLflow",
+    ]
 
 
 def test_a_logger_that_is_not_installed_stops_before_training(photos, tmp_path, tiny_config, monkeypatch):

@@ -133,6 +133,13 @@ def test_mixing_is_found_under_training_too(tmp_path):
         load_config("train", TrainConfig, project=tmp_path, overrides=["training.cutmix=-1"])
 
 
+def test_mixing_may_be_written_with_its_alpha(tmp_path):
+    config = load_config("train", TrainConfig, project=tmp_path, overrides=["augmentation.mixup.alpha=0.3"])
+    assert config.augmentation.mixup == 0.3
+    with pytest.raises(ConfigError, match=r"augmentation\.mixup"):
+        load_config("train", TrainConfig, project=tmp_path, overrides=["augmentation.mixup.alhpa=0.3"])
+
+
 def test_a_run_that_had_stopped_early_does_not_go_on(photos, tmp_path, monkeypatch, tiny_config):
     config = tiny_config(training={"epochs": 30, "patience": 2})
     out = tmp_path / "model"

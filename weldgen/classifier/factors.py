@@ -1,4 +1,4 @@
-"""Whether errors follow something that has nothing to do with the weld: the occasion, the size, the light.
+"""Whether errors follow something that has nothing to do with the weld: origin, occasion, size, light.
 
 For each factor a permutation test (Fisher 1935): are the error rates of its levels further apart than chance would have
 them? Photos keep their class while they are permuted, because classes differ in how hard they are; and photos of one
@@ -90,6 +90,28 @@ class Finding:
         return {"factor": self.factor, "n": self.n, **tested, **found, **why}
 
 
+def explain_errors(
+    measured: Dataset, wrong: Mapping[str, bool], groups: Mapping[str, str], brightness: Mapping[str, float], seed: int
+) -> list[Finding]:
+    """Test whether errors follow any of the factors.
+
+    Args:
+        measured: The photos.
+        wrong: Whether the model erred, of each file.
+        groups: Group of each file.
+        brightness: Mean grey of the files that were looked at.
+        seed: Of the permutations.
+    """
+    findings = []
+    for factor, by_file in photo_levels(measured, groups, brightness).items():
+        own = [sample for sample in measured.samples if sample.file_name in by_file]
+        erred = np.array([wrong[sample.file_name] for sample in own], np.float64)
+        asked = Asked([s.label for s in own], erred, [groups[s.file_name] for s in own], seed)
+        values = [by_file[sample.file_name] for sample in own]
+        findings.append(follow_factor(factor, values, asked, by_photo=factor == "group"))
+    return adjust(findings)
+
+
 def photo_levels(
     measured: Dataset, groups: Mapping[str, str], brightness: Mapping[str, float]
 ) -> dict[str, dict[str, str]]:
@@ -108,6 +130,7 @@ def photo_levels(
     shapes = [round(sample.width / sample.height, 2) for sample in measured.samples]
     days = {name: day for name in files if (day := taken_on(measured.root / name))}
     found = {
+        "origin": {sample.file_name: sample.origin for sample in measured.samples},
         "group": {name: first[groups[name]] for name in files} if len(first) < len(files) else {},
         "day": days,
         "size": dict(zip(files, levels_of(sizes, SIZES), strict=True)),

@@ -37,10 +37,12 @@ class Keeper(pl.Callback):
     five epochs 84.6 to 85.2 %, by where the first mean begins. With 16 castings the last epoch was the better choice
     (82.5 instead of 81.5 %), with the other two it was the worse one.
 
+    Where several processes train, all of them come to the same decisions, and the first one alone writes and tells.
+
     Args:
         folder: Where checkpoints and history go.
         settings: What is monitored, patience, least number of steps, and how many epochs are kept.
-        plan: Length of the run.
+        plan: Length of the run, and the process's share of it.
         judges: What the validation images are called.
 
     Attributes:
@@ -78,15 +80,17 @@ class Keeper(pl.Callback):
         self.best_epoch = state_dict["best_epoch"]
         self._best = state_dict["best"]
         self._improved_epoch = state_dict["improved_epoch"]
-        self._top.load_state_dict(state_dict["top"])
+        if self._plan.share.leads:
+            self._top.load_state_dict(state_dict["top"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the progress bar; a run that had stopped early before it was interrupted stops again."""
         if self.history:
             self._stop_if_stale(trainer, self.history[-1]["epoch"])
-        left = self._plan.steps - trainer.global_step
-        self._progress = track(range(left), total=left, description="train", unit="steps")
-        next(self._progress, None)
+        if self._plan.share.leads:
+            left = self._plan.steps - trainer.global_step
+            self._progress = track(range(left), total=left, description="train", unit="steps")
+            next(self._progress, None)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of the epoch."""
@@ -108,7 +112,7 @@ class Keeper(pl.Callback):
         better = counts and self._judge(module.epoch_metrics, epoch)
         if better:
             self.best_epoch = epoch
-        if counts:
+        if counts and self._plan.share.leads:
             self._top.add(self._kept(module.epoch_metrics, epoch, trainer.global_step), module, self.best_epoch)
         self.history.append(
             {
@@ -122,9 +126,11 @@ class Keeper(pl.Callback):
         )
         self._stop_if_stale(trainer, epoch)
         ending = trainer.should_stop or epoch == self._plan.epochs
-        if ending or time.monotonic() - self._saved > _SAVE_EVERY_S:
+        # All processes take part in a checkpoint, and their clocks differ.
+        if trainer.strategy.broadcast(ending or time.monotonic() - self._saved > _SAVE_EVERY_S):
             self._save(trainer)
-        self._tell(better)
+        if self._plan.share.leads:
+            self._tell(better)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """End the progress bar."""
@@ -161,13 +167,17 @@ class Keeper(pl.Callback):
 
     def _save(self, trainer: pl.Trainer) -> None:
         """Write the best states, then the last one, which names them, each whole or not at all."""
-        self._top.write()
+        leads = self._plan.share.leads
+        if leads:
+            self._top.write()
         path = self._folder / LAST
         with output_errors(path):
-            trainer.save_checkpoint(temporary_for(path))  # Lightning writes in place
-            temporary_for(path).replace(path)
-        self._top.prune()
-        write_atomic(self._folder / HISTORY, json.dumps(self.history, indent=1) + "\n")
+            trainer.save_checkpoint(temporary_for(path))  # Lightning writes in place, in the first process
+            if leads:
+                temporary_for(path).replace(path)
+        if leads:
+            self._top.prune()
+            write_atomic(self._folder / HISTORY, json.dumps(self.history, indent=1) + "\n")
         self._saved = time.monotonic()
 
     def _tell(self, better: bool) -> None:

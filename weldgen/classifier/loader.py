@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +51,19 @@ class Images:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process a file that is mapped goes by its name."""
+        framed = _place_of(self.framed) if isinstance(self.framed, np.memmap) else self.framed
+        return _images_from, (self.samples, framed, self.targets, self.root)
+
+    def mapped(self, path: Path) -> Images:
+        """The same, mapped from a file, which is written where there is none yet."""
+        if isinstance(self.framed, np.memmap) or not len(self):
+            return self
+        with output_errors(path), path.open("wb") as stream:
+            np.save(stream, self.framed)
+        return Images(self.samples, np.load(path, mmap_mode="r"), self.targets, self.root)
+
     def subset(self, split: str) -> Images:
         """Those of one split."""
         rows = [row for row, sample in enumerate(self.samples) if sample.split == split]
@@ -63,6 +77,26 @@ class Images:
         if len(rows) == len(self):
             return self
         return Images(tuple(self.samples[row] for row in rows), self.framed[rows], self.targets[rows], self.root)
+
+
+def _place_of(mapped: Any) -> tuple[str, int, tuple[int, ...]]:
+    """File, first byte and shape of a slice of a mapped file."""
+    whole = mapped
+    while isinstance(whole.base, np.memmap):
+        whole = whole.base
+    return str(whole.filename), whole.offset + mapped.ctypes.data - whole.ctypes.data, mapped.shape
+
+
+def _images_from(
+    samples: tuple[Sample, ...],
+    framed: Pixels | tuple[str, int, tuple[int, ...]],
+    targets: npt.NDArray[np.int64],
+    root: Path,
+) -> Images:
+    if isinstance(framed, tuple):
+        path, offset, shape = framed
+        framed = np.memmap(path, np.uint8, "r", offset, shape)
+    return Images(samples, framed, targets, root)
 
 
 def load_images(

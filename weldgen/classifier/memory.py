@@ -31,7 +31,7 @@ def smaller_batches(plan: Plan, folder: Path, error: RuntimeError) -> None:
     """Halve the batches from the next try on.
 
     A batch of odd size is divided by its smallest divisor instead, or the step would have another size and the run
-    another length.
+    another length. Several devices still share each batch, equally where they did.
 
     Args:
         plan: Of the run that failed.
@@ -41,17 +41,24 @@ def smaller_batches(plan: Plan, folder: Path, error: RuntimeError) -> None:
     Raises:
         BackendError: There is nothing to halve.
     """
-    if plan.batch_size == 1:
+    sizes = [n for n in range(plan.batch_size - 1, 0, -1) if plan.batch_size % n == 0 and _is_shared(n, plan)]
+    if not sizes:
         raise BackendError(
             "the device has too little memory for this batch", "lower training.batch_size or data.image_size"
         ) from error
-    parts = next(n for n in range(2, plan.batch_size + 1) if plan.batch_size % n == 0)
-    size, accumulation = plan.batch_size // parts, plan.accumulation * parts
+    size = sizes[0]
+    accumulation = plan.accumulation * plan.batch_size // size
     write_atomic(folder / BATCH, json.dumps({"batch_size": size, "accumulation": accumulation}) + "\n")
     log.warning(
         "the device has too little memory for batches of %d: going on with batches of %d, %d a step",
         plan.batch_size, size, accumulation,
     )  # fmt: skip
+
+
+def _is_shared(size: int, plan: Plan) -> bool:
+    """Whether each device gets images of a batch of this size, and equally many where it did so far."""
+    count = plan.share.count
+    return size >= count and (size % count == 0 or plan.batch_size % count != 0)
 
 
 def with_batches_of(folder: Path, plan: Plan) -> Plan:

@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from weldgen.classifier.ema import averaged_copy, decay_at, follow
-from weldgen.classifier.losses import training_loss
+from weldgen.classifier.losses import smooth, training_loss
 from weldgen.classifier.metrics import balanced_accuracy, confusion_matrix
 from weldgen.classifier.mixing import mix_batch
 from weldgen.classifier.network import WeldNetwork, keep_statistics, parameter_groups
 from weldgen.classifier.optimizers import OPTIMIZERS, group_options, rate_factor
 from weldgen.classifier.plan import Plan
 from weldgen.classifier.settings import AugmentationSettings, TrainConfig
+from weldgen.classifier.share import gather_rows, of_whole_batch, same_statistics
 from weldgen.runtime import derive_seed
 
 
@@ -26,7 +27,7 @@ class ClassifierModule(pl.LightningModule):
     Args:
         network: What to train.
         config: Optimizer and loss, and how images of a batch are mixed.
-        plan: Length and seed.
+        plan: Length and seed, and the process's share of each batch.
         class_weights: (K,) weights of the loss.
 
     Attributes:
@@ -70,17 +71,24 @@ class ClassifierModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Dropout depends on the number of the batch alone, so that a resumed run goes on exactly."""
-        torch.manual_seed(derive_seed(self._plan.seed, "step", self._plan.batch_number(self.current_epoch, batch_idx)))
+        torch.manual_seed(self._batch_seed("step", batch_idx))
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch."""
         images, classes = batch
         targets = F.one_hot(classes, len(self.class_weights)).float()
-        seed = derive_seed(self._plan.seed, "mix", self._plan.batch_number(self.current_epoch, batch_idx))
-        images, targets = mix_batch(images, targets, self._mixing, seed)
+        images, targets = mix_batch(images, targets, self._mixing, self._batch_seed("mix", batch_idx))
         loss = training_loss(self._predict(images, targets), targets, self.class_weights, self._settings)
-        self._losses.append(loss.detach())
+        whole = loss.detach()
+        if not self._plan.share.alone:
+            weight = (smooth(targets, self._settings.label_smoothing) * self.class_weights).sum()
+            loss, whole = of_whole_batch(loss, weight, self._plan.share)
+        self._losses.append(whole)
         return loss
+
+    def _batch_seed(self, purpose: str, batch_idx: int) -> int:
+        number = self._plan.batch_number(self.current_epoch, batch_idx)
+        return derive_seed(self._plan.seed, *self._plan.share.seed_parts(purpose, number))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Take each step's weights into the average."""
@@ -98,6 +106,11 @@ class ClassifierModule(pl.LightningModule):
         for group in cast(Any, self.optimizers()).param_groups:
             self.log(f"lr/{group['name'].split()[0]}", group["lr"])
 
+    def on_validation_epoch_start(self) -> None:
+        """All processes judge the same network."""
+        if not self._plan.share.alone:
+            same_statistics(self.result)
+
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Keep the logits of one batch."""
         images, classes = batch
@@ -107,13 +120,18 @@ class ClassifierModule(pl.LightningModule):
         """Loss and balanced accuracy over all validation photos."""
         logits, classes = (torch.cat(parts) for parts in zip(*self._validated, strict=True))
         self._validated.clear()
+        if not self._plan.share.alone:
+            total = len(cast(Any, self.trainer.val_dataloaders).dataset)
+            logits, classes = gather_rows((logits, classes), total, self._plan.share, self.device)
         predicted = logits.argmax(dim=1)
         matrix = confusion_matrix(classes.tolist(), predicted.tolist(), logits.shape[1])
-        self.epoch_metrics = {
+        found = {
             "val_loss": float(F.cross_entropy(logits, classes)),
             "val_accuracy": float((predicted == classes).float().mean()),
             "val_balanced_accuracy": balanced_accuracy(matrix),
         }
+        # What decides when to stop must be the same everywhere to the last bit.
+        self.epoch_metrics = self.trainer.strategy.broadcast(found)
         self.log_dict(self.epoch_metrics)
 
     def configure_optimizers(self) -> Any:

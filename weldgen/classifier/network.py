@@ -73,9 +73,20 @@ class WeldNetwork(nn.Module):
         return cast(Tensor, self.head(self.embed(images), targets))
 
 
-def freeze(backbone: nn.Module, count: int) -> float:
-    """Freeze the stem and the first `count` stages; returns the share of the parameters that still learn."""
-    if count:
+def freeze(backbone: nn.Module, count: int, until: str = "") -> float:
+    """Freeze the stem and the first `count` stages; returns the share of the parameters that still learn.
+
+    Args:
+        backbone: Changed in place.
+        count: Stages, besides the stem; 0: no stage, nor the stem.
+        until: Name of a layer with parameters, instead of stages: it and all that the network holds before it.
+    """
+    if until:
+        named = list(backbone.named_parameters())
+        last = max(i for i, (name, _) in enumerate(named) if name.startswith(f"{until}."))
+        for number, (_, parameter) in enumerate(named):
+            parameter.requires_grad_(number > last)
+    elif count:
         stage = stages(backbone)
         for name, parameter in backbone.named_parameters():
             parameter.requires_grad_(stage[name] > count)

@@ -6,7 +6,7 @@ shares differ, "looks rendered" is a cheap mark of a class, and no real photo sh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch import Tensor
 
 from weldgen.classifier.embeddings import Embedder, Features, embed_photos
 from weldgen.classifier.model_file import load_model
-from weldgen.classifier.shift import told_apart
+from weldgen.classifier.shift import auc, held_out_scores
 from weldgen.data.dataset import Dataset, Sample
 from weldgen.runtime import evenly
 
@@ -42,32 +42,55 @@ def open_embedder(model: Path, device: str) -> Embedder:
 
 
 def read_origin(dataset: Dataset, embedder: Embedder, jobs: int, seed: int) -> dict[str, Any]:
-    """Tell real training photos from synthetic training images, class by class, cross-validated.
-
-    Class by class, because where the shares differ a probe of all images could go by the class alone.
+    """Embed training images and tell real ones from synthetic ones; see `origin_record`.
 
     Args:
         dataset: What the model was trained on; it holds real and synthetic training images.
         embedder: The model up to its embedding.
         jobs: Threads that decode.
         seed: Of the folds.
-
-    Returns:
-        What `metrics.json` keeps: AUC and its 95 % interval of each class with enough images of both kinds, the
-        classes' shares of synthetic images among what training draws, and whether both together are a shortcut.
     """
-    training = dataset.select(split="train")
-    by_class = {label: [s for s in training if s.label == label] for label in dataset.labels}
-    by_class = {label: samples for label, samples in by_class.items() if samples}
-    most = max(1, _MOST // len(by_class))
-    chosen = [
+    by_class = by_label(dataset.select(split="train"), dataset.labels)
+    kept, rows, _ = embed_photos(dataset, choose_images(by_class, _MOST), embedder, jobs)
+    return origin_record(by_class, kept, rows, seed)
+
+
+def by_label(samples: Sequence[Sample], labels: Sequence[str]) -> dict[str, list[Sample]]:
+    """The images of each class that has some."""
+    found = {label: [sample for sample in samples if sample.label == label] for label in labels}
+    return {label: own for label, own in found.items() if own}
+
+
+def choose_images(by_class: Mapping[str, Sequence[Sample]], most: int) -> list[Sample]:
+    """Images of the classes that have real and synthetic ones, evenly chosen: at most so many of each origin."""
+    each = max(1, most // len(by_class))
+    return [
         sample
         for samples in by_class.values()
         for origin in ("real", "synthetic")
         if len({s.origin for s in samples}) == 2
-        for sample in evenly([s for s in samples if s.origin == origin], most)
+        for sample in evenly([s for s in samples if s.origin == origin], each)
     ]
-    kept, rows, _ = embed_photos(dataset, chosen, embedder, jobs)
+
+
+def origin_record(
+    by_class: Mapping[str, Sequence[Sample]], kept: Sequence[Sample], rows: Features, seed: int
+) -> dict[str, Any]:
+    """How well real training photos can be told from synthetic training images, class by class, cross-validated.
+
+    Class by class, because where the shares differ a probe of all images could go by the class alone.
+
+    Args:
+        by_class: All training images.
+        kept: The N that were embedded.
+        rows: (N, F) embeddings.
+        seed: Of the folds.
+
+    Returns:
+        What `metrics.json` keeps: AUC and its 95 % interval, balanced accuracy and numbers of images of each class with
+        enough images of both kinds, the classes' shares of synthetic images among what training draws, and whether both
+        together are a shortcut.
+    """
     apart = {label: _told_apart(kept, rows, label, seed) for label in by_class}
     found = {label: ends for label, ends in apart.items() if ends}
     shares = {label: round(synthetic_share(samples), 4) for label, samples in by_class.items()}
@@ -79,13 +102,18 @@ def read_origin(dataset: Dataset, embedder: Embedder, jobs: int, seed: int) -> d
     }  # fmt: skip
 
 
-def _told_apart(samples: Sequence[Sample], rows: Features, label: str, seed: int) -> dict[str, float] | None:
+def _told_apart(samples: Sequence[Sample], rows: Features, label: str, seed: int) -> dict[str, Any] | None:
     sides = []
     for origin in ("real", "synthetic"):
         own = [k for k, sample in enumerate(samples) if (sample.label, sample.origin) == (label, origin)]
         sides.append((np.asarray(rows[own], np.float64), [_group(samples[k]) for k in own]))
-    found = told_apart(sides[0], sides[1], seed)
-    return dict(zip(("auc", "low", "high"), found, strict=True)) if found else None
+    scores = held_out_scores(sides[0], sides[1], seed)
+    if scores is None:
+        return None
+    real, synthetic = scores
+    right = float(((real < 0).mean() + (synthetic > 0).mean()) / 2)
+    ends = dict(zip(("auc", "low", "high"), auc(real, synthetic), strict=True))
+    return {**ends, "balanced_accuracy": right, "real": len(real), "synthetic": len(synthetic)}
 
 
 def _group(sample: Sample) -> str:

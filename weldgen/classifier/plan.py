@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from weldgen.classifier.settings import TrainConfig
+from weldgen.classifier.share import ALONE, Share
 
 
 @dataclass(frozen=True)
@@ -18,8 +19,9 @@ class Plan:
         backbone_lr_ratio: Learning rate of the backbone relative to the head's.
         pretrained: Whether the backbone starts from pre-trained weights.
         accumulation: Batches a step.
-        batch_size: Images a batch.
+        batch_size: Images a batch, in all processes together.
         sizes: Image sizes, one for each of so many parts of the run.
+        share: Which part of each batch this process computes.
     """
 
     epochs: int
@@ -30,6 +32,7 @@ class Plan:
     accumulation: int = 1
     batch_size: int = 1
     sizes: int = 1
+    share: Share = ALONE
 
     @property
     def steps(self) -> int:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as pl
 import torch
 
 from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set_pool
 from weldgen.classifier.calibrate import MIN_PHOTOS
+from weldgen.classifier.devices import check_stock, count_devices, device_notes, has_idle_weights, join_norms
 from weldgen.classifier.freezing import freeze_backbone
-from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged_temperature
+from weldgen.classifier.judges import aside_notes, choose_judges, judged_temperature
 from weldgen.classifier.keeper import LAST, Keeper
 from weldgen.classifier.layers import LAST_MAP
 from weldgen.classifier.loader import Images, images_an_epoch
@@ -24,42 +26,84 @@ from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_m
 from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.network import WeldNetwork, adapt_statistics
 from weldgen.classifier.oversample import drawn_of, oversample_notes
+from weldgen.classifier.parallel import together
 from weldgen.classifier.plan import Plan, plan_run
 from weldgen.classifier.pretraining import PretrainSettings
 from weldgen.classifier.progressive import frames_by_epoch, size_notes, size_spans
 from weldgen.classifier.result import Result, details_of, draw_weights, seen_by
 from weldgen.classifier.settings import ModelSettings, TrainConfig
+from weldgen.classifier.share import ALONE, Share
 from weldgen.classifier.top import BEST
-from weldgen.classifier.trainer import choose_precision, make_loaders, make_trainer, quiet_lightning, run_trainer
+from weldgen.classifier.trainer import (
+    Loader,
+    choose_precision,
+    lightning_options,
+    make_loaders,
+    make_trainer,
+    quiet_lightning,
+    run_trainer,
+    shared_options,
+)
 from weldgen.classifier.training_settings import TrainingSettings
-from weldgen.runtime import derive_seed, log
+from weldgen.classifier.watch import HistoryTold, told_to_watchers
+from weldgen.runtime import derive_seed, log, temporary_for
 
 _ADAPT_BATCHES = 12
 
 
 @dataclass(frozen=True)
-class _Trained:
-    """A run that has ended.
+class _Job:
+    """What is to be trained; goes to other processes where there are several devices.
 
     Attributes:
-        network: With the weights of the best epoch.
+        training: Images to learn from.
+        judges: Those that choose the best epoch.
+        judges_name: What they are called.
+        labels: Classes.
+        out: Folder of the model.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`.
+        config: Settings.
+    """
+
+    training: Images
+    judges: Images
+    judges_name: str
+    labels: tuple[str, ...]
+    out: Path
+    device: str
+    config: TrainConfig
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A run that is ready, or has ended.
+
+    Attributes:
+        module: What trains; at the end with the weights of the best epoch.
         settings: Of the network, with `auto` decided.
-        backbone: What it was made of.
+        backbone: What it is made of.
         keeper: What was seen of each epoch.
-        plan: As it ran.
-        precision: As it ran.
-        learning: Share of the backbone's parameters that learned.
+        weights: How often each training image is drawn.
+        plan: As it runs.
+        precision: As it runs.
+        learning: Share of the backbone's parameters that learn.
         notes: Sentences for the user.
     """
 
-    network: WeldNetwork
+    module: ClassifierModule
     settings: ModelSettings
     backbone: Backbone
     keeper: Keeper
+    weights: tuple[float, ...]
     plan: Plan
     precision: str
     learning: float
     notes: tuple[str, ...]
+
+    @property
+    def network(self) -> WeldNetwork:
+        """What becomes the model."""
+        return self.module.result
 
 
 def fit(
@@ -82,7 +126,15 @@ def fit(
         BackendError: Weights are missing, or not even one image fits into the device's memory.
     """
     judges = choose_judges(training, validation)
-    while (trained := _try(training, judges, labels, out, device, config)) is None:
+    devices = count_devices(config, device)
+    job = _Job(training, judges.images, judges.name, tuple(labels), out, device, config)
+    if devices > 1:  # so that the processes share one copy of the images
+        job = replace(
+            job,
+            training=training.mapped(temporary_for(out / "training.npy")),
+            judges=judges.images.mapped(temporary_for(out / "judges.npy")),
+        )
+    while (trained := _try(job, devices)) is None:
         free_memory(device)
     backbone, record = trained.backbone, trained.keeper.history[trained.keeper.best_epoch - 1]
     temperature, fitted_on = judged_temperature(trained.network, judges)
@@ -112,10 +164,29 @@ def fit(
     return Result(notes, backbone.weights, _details(card, trained) | {"image_sizes": sizes})
 
 
-def _try(
-    training: Images, judges: Judges, labels: Sequence[str], out: Path, device: str, config: TrainConfig
-) -> _Trained | None:
+def _try(job: _Job, devices: int) -> _Trained | None:
     """Train; None where the device had too little memory, and the next try takes smaller batches."""
+    ready = _prepare(job, Share(0, devices))
+    try:
+        if devices == 1:
+            _train(job, ready)
+        else:
+            check_stock(ready.plan)
+            state = together(_work, job, devices, job.device, told_to_watchers(ready.keeper, ready.plan, ready.module))
+            ready.keeper.load_state_dict(state)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        smaller_batches(ready.plan, job.out, error)
+        return None
+    best = torch.load(job.out / BEST, map_location="cpu", weights_only=True)
+    ready.module.load_state_dict(best["state_dict"])
+    return ready
+
+
+def _prepare(job: _Job, share: Share) -> _Trained:
+    """Set up what trains: the same in every process, but for its share of the batches."""
+    training, config, labels = job.training, job.config, job.labels
     torch.manual_seed(derive_seed(config.seed, "weights"))
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame, config.model.drop_path)
     pool = AVERAGE if config.model.pool == "auto" else config.model.pool
@@ -126,34 +197,58 @@ def _try(
     network.lay_out(channels_last=config.training.channels_last)
     weights = draw_weights(training, labels, config.training.oversample)
     drawn = drawn_of(weights, training.targets.tolist(), len(labels))
-    planned = plan_run(images_an_epoch(weights), len(training), config, device, pretrained=bool(backbone.weights))
-    plan = with_batches_of(out, planned)
+    planned = plan_run(images_an_epoch(weights), len(training), config, job.device, pretrained=bool(backbone.weights))
+    plan = replace(with_batches_of(job.out, planned), share=share)
     class_weights = class_weights_of(config.training, labels, drawn)
     module = ClassifierModule(network, config, plan, class_weights)
-    keeper = Keeper(out, config.training, plan, judges.name)
-    precision = choose_precision(config.training.precision, device)
-    loaders = make_loaders(training, judges.images, weights, device, config, plan)
+    keeper = Keeper(job.out, config.training, plan, job.judges_name)
+    precision = choose_precision(config.training.precision, job.device)
+    notes = (
+        *backbone.notes,
+        learning_note,
+        *oversample_notes(drawn, labels, config.training.oversample),
+        *batch_notes(planned, plan),
+        *device_notes(network, plan, job.device),
+    )
+    return _Trained(module, settings, backbone, keeper, tuple(weights), plan, precision, learning, notes)
+
+
+def _train(job: _Job, ready: _Trained, watching: Sequence[pl.Callback] = ()) -> None:
+    """Train in this process, alone or with others, or go on with what lies in the folder."""
+    out, device, config, plan = job.out, job.device, job.config, ready.plan
+    network, share = ready.module.network, plan.share
+    loaders = make_loaders(job.training, job.judges, ready.weights, device, config, plan)
     resume = out / LAST if (out / LAST).is_file() else None
+    options = lightning_options(out, device, ready.precision, plan.epochs, config.training.clip_norm)
+    if not share.alone:
+        options |= shared_options(share, idle_weights=has_idle_weights(network, job.training.frame))
     with quiet_lightning():
-        trainer = make_trainer(out, device, precision, plan, config, keeper)
+        trainer = make_trainer(out, options, plan, config, [ready.keeper, *watching])
         try:
             if resume:
                 log.info("going on with the run that was interrupted")
             elif plan.pretrained:
-                adapt_statistics(network.to(device), (images for images, _ in islice(loaders[0], _ADAPT_BATCHES)))
-            run_trainer(trainer, module, loaders, resume)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            smaller_batches(plan, out, error)
-            return None
+                # Every process looks at whole batches, as one alone would.
+                whole = loaders[0] if share.alone else _whole_batches(job, ready)
+                adapt_statistics(network.to(device), (images for images, _ in islice(whole, _ADAPT_BATCHES)))
+            if not share.alone:
+                join_norms(network, device)
+            run_trainer(trainer, ready.module, loaders, resume)
         finally:
-            close_loggers(trainer.loggers)
-    best = torch.load(out / BEST, map_location="cpu", weights_only=True)
-    module.load_state_dict(best["state_dict"])
-    oversampling = oversample_notes(drawn, labels, config.training.oversample)
-    notes = (*backbone.notes, learning_note, *oversampling, *batch_notes(planned, plan))
-    return _Trained(module.result, settings, backbone, keeper, plan, precision, learning, notes)
+            if not share.alone:  # alone, a run stays open for what is known after the training
+                close_loggers(trainer.loggers)
+
+
+def _whole_batches(job: _Job, ready: _Trained) -> Loader:
+    alone = replace(ready.plan, share=ALONE)
+    return make_loaders(job.training, job.judges, ready.weights, job.device, job.config, alone)[0]
+
+
+def _work(share: Share, job: _Job, tell: Callable[[object], None]) -> dict[str, Any]:
+    """What one of several processes does; returns what its keeper knows."""
+    ready = _prepare(job, share)
+    _train(job, ready, [HistoryTold(ready.keeper, tell)] if share.leads else ())
+    return ready.keeper.state_dict()
 
 
 def length_notes(epochs: int, asked: TrainingSettings | PretrainSettings) -> list[str]:

@@ -14,6 +14,10 @@ from weldgen.data.split import SplitConfig
 # Keys that other programs keep elsewhere -> where they are here.
 ALIASES = {"training.mixup": "augmentation.mixup", "training.cutmix": "augmentation.cutmix"}
 
+# What stands before the name of a layer in model.freeze.
+UNTIL = "until:"
+_FREEZE = ("stages", "backbone", "none")
+
 # More folds take longer and tell hardly more.
 MAX_FOLDS = 20
 
@@ -58,10 +62,10 @@ class ModelSettings(Config):
         description="auto: what is on this machine; pretrained: timm or torchvision may download; embedded: shipped; "
         "none: random; or the folder that weldgen pretrain made",
     )
-    freeze: Literal["stages", "backbone", "none"] = Field(
+    freeze: str = Field(
         "stages",
-        description="what keeps its pre-trained weights: the stem and the first freeze_stages stages, the whole "
-        "backbone, or nothing",
+        description="what keeps its pre-trained weights: stages: the stem and the first freeze_stages stages; "
+        "backbone: all of it; none: nothing; until:<layer>: the named layer and all before it, e.g. until:blocks.3",
     )
     freeze_stages: int = Field(
         2,
@@ -111,6 +115,13 @@ class ModelSettings(Config):
     subcenters: int = Field(3, ge=1, le=64, description="subcenter: centres of a class; the nearest one counts")
     mlp: MlpSettings = MlpSettings()
 
+    @field_validator("freeze")
+    @classmethod
+    def _check_freeze(cls, freeze: str) -> str:
+        if freeze not in _FREEZE and (not freeze.startswith(UNTIL) or freeze == UNTIL):
+            raise ValueError(f"accepted: {', '.join(_FREEZE)}, {UNTIL}<layer>")
+        return freeze
+
 
 class AugmentationSettings(Config):
     """Random changes of the training images; 0 switches one off."""
@@ -136,6 +147,12 @@ class AugmentationSettings(Config):
         1.0, ge=0, le=1, description="share of the batches that are mixed, by either where both are on"
     )
 
+    @field_validator("mixup", "cutmix", mode="before")
+    @classmethod
+    def _from_alpha(cls, given: Any) -> Any:
+        """`mixup.alpha=0.3`, as other programs write it, is `mixup=0.3`."""
+        return given["alpha"] if isinstance(given, Mapping) and set(given) == {"alpha"} else given
+
 
 class WandbSettings(Config):
     """Weights & Biases, beside TensorBoard; needs `pip install 'weldgen[wandb]'`."""
@@ -159,6 +176,12 @@ class MlflowSettings(Config):
 class LoggingSettings(Config):
     """Where the training curves go besides TensorBoard; no part of the result."""
 
+    tags: tuple[str, ...] = Field(
+        (), description="words to find the run by; name=value is a tag with a value in MLflow"
+    )
+    notes: str = Field("", description="what the run is about, in words")
+    pictures: bool = Field(True, description="also log the confusion matrices of the validation photos, as pictures")
+    model: bool = Field(False, description="also log the model: its weights and its description")
     wandb: WandbSettings = WandbSettings()
     mlflow: MlflowSettings = MlflowSettings()
 

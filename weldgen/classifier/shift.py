@@ -89,13 +89,29 @@ def told_apart(
 ) -> tuple[float, float, float] | None:
     """How well a classifier tells new photos from those of the reference, as `auc`: 0.5 is not at all.
 
-    The two-sample test by a classifier (Lopez-Paz and Oquab, ICLR 2017): a logistic regression that has seen neither
-    the photo nor one of its group. None where a side has too few groups.
+    The two-sample test by a classifier (Lopez-Paz and Oquab, ICLR 2017). None where a side has too few groups.
 
     Args:
         reference: (N, F) features and the N groups.
         new: (M, F) features and the M groups.
         seed: Seed of the division.
+    """
+    scores = held_out_scores(reference, new, seed)
+    return auc(*scores) if scores else None
+
+
+def held_out_scores(
+    reference: tuple[Floats, Sequence[str]], new: tuple[Floats, Sequence[str]], seed: int
+) -> tuple[Floats, Floats] | None:
+    """How new each photo looks to a logistic regression that has seen neither it nor one of its group.
+
+    Args:
+        reference: (N, F) features and the N groups.
+        new: (M, F) features and the M groups.
+        seed: Seed of the division.
+
+    Returns:
+        (N,) and (M,), above 0 where a photo is taken for a new one; None where a side has too few groups.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
@@ -114,7 +130,7 @@ def told_apart(
             StandardScaler(), LogisticRegression(C=_STRENGTH / len(train), class_weight="balanced", max_iter=2000)
         )
         scores[held] = model.fit(x[train], y[train]).decision_function(x[held])
-    return auc(scores[y == 0], scores[y == 1])
+    return scores[y == 0], scores[y == 1]
 
 
 def brightness(image: RGB) -> float:

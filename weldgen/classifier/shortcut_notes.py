@@ -19,6 +19,25 @@ def notes_on(record: Mapping[str, Any]) -> list[str]:
     return [*refused, *writing, *factors, *origin]
 
 
+def training_notes(record: Mapping[str, Any]) -> list[str]:
+    """Sentences on what `weldgen.classifier.train_shortcuts` found."""
+    origin = [_origin_note(record["origin"])] if record["origin"] else []
+    findings = record["factors"]
+    shown = [f"on the validation photos, {_factor_note(finding)}" for finding in findings if finding["shown"]]
+    if shown or not findings:
+        return [*origin, *shown]
+    photos = f"on the {record['validation_photos']} validation photos"
+    tested = [_name_of(finding["factor"]) for finding in findings if finding["p"] is not None]
+    if tested:
+        return [*origin, f"no sign that errors {photos} follow the {' or the '.join(tested)} (permutation tests)"]
+    names = " or the ".join(_name_of(finding["factor"]) for finding in findings)
+    return [*origin, f"whether errors {photos} follow the {names} is not known: {findings[0]['reason']}"]
+
+
+def _name_of(factor: str) -> str:
+    return "group of photos" if factor == "group" else factor
+
+
 def _writing_note(writing: Mapping[str, Any] | None) -> str:
     if writing is None:
         return (
@@ -51,13 +70,14 @@ def _writing_note(writing: Mapping[str, Any] | None) -> str:
 def _factor_note(finding: Mapping[str, Any]) -> str:
     worst, factor = finding["worst"], finding["factor"]
     which = {"group": "that belong together with", "day": "of"}.get(factor, "that are")
-    name = {"group": "group of photos", "day": "day"}.get(factor, factor)
     counts = (
         f"of the {worst['class']} photos {which} {worst['level']} {worst['wrong']} of {worst['of']} are wrong, of "
         f"other {worst['class']} photos {worst['wrong_others']} of {worst['of_others']}"
     )
     tail = "; such photos are not independent, so that the intervals are too narrow" if factor == "group" else ""
-    return f"errors follow the {name}: {counts} (permutation test, p {finding['p_holm']:.2g} after Holm){tail}"
+    return (
+        f"errors follow the {_name_of(factor)}: {counts} (permutation test, p {finding['p_holm']:.2g} after Holm){tail}"
+    )
 
 
 def _origin_note(origin: Mapping[str, Any]) -> str:
@@ -66,11 +86,12 @@ def _origin_note(origin: Mapping[str, Any]) -> str:
             "whether the model tells synthetic images from real ones is not known: no class has five independent "
             "training images of both kinds"
         )
-    aucs = ", ".join(
-        f"{label} {found['auc']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    measured = "; ".join(
+        f"{label} {found['balanced_accuracy']:.0%} of {found['real']} real and {found['synthetic']} synthetic ones "
+        f"right, AUC {found['auc']:.2f} (95 % interval {found['low']:.2f} to {found['high']:.2f})"
         for label, found in origin["told_apart"].items()
     )
-    measured = f"AUC in its embedding, with 95 % interval: {aucs}; 0.5 is chance"
+    measured = f"cross-validated from its embedding, balanced accuracy: {measured}; 50 % and 0.5 are chance"
     shares = ", ".join(f"{label} {share:.0%}" for label, share in origin["synthetic_share"].items())
     if origin["shortcut"]:
         return (

@@ -22,7 +22,6 @@ from weldgen.runtime import evenly
 
 if TYPE_CHECKING:
     from weldgen.classifier.evidence import Look, Looker
-    from weldgen.classifier.factors import Finding
     from weldgen.classifier.predictions import Prediction
     from weldgen.classifier.preprocess import Frame
 
@@ -107,6 +106,7 @@ def find_shortcuts(
         BackendError: What finds it is missing.
     """
     from weldgen.classifier.evidence import look_at
+    from weldgen.classifier.factors import explain_errors
     from weldgen.classifier.shortcut_notes import notes_on
 
     searched = settings.writing == "search"
@@ -124,11 +124,13 @@ def find_shortcuts(
     wanted = list({prediction.file: prediction for prediction in (*shown, *fair)}.values())
     looks = {look.file: look for look in look_at(measured, wanted, looker, finder, subject.jobs)}
     fairly = [looks[prediction.file] for prediction in fair if prediction.file in looks]
+    wrong = {prediction.file: prediction.predicted != prediction.label for prediction in predictions}
+    found = explain_errors(measured, wrong, groups, {look.file: look.brightness for look in fairly}, subject.seed)
     record = {
         "photos": len(fairly),
         **({"no_maps": refused} if refused else {}),
         "writing": _writing(fairly, measured, groups, looker) if looker else None,
-        "factors": [finding.record() for finding in _factors(measured, predictions, groups, fairly, subject.seed)],
+        "factors": [finding.record() for finding in found],
         "origin": _origin(dataset, receipt, subject),
     }
     frame = looker.frame if looker else None
@@ -201,30 +203,6 @@ def _writing(
     ratio = evidence_ratio(list(found.values()), [groups[name] for name in found])
     gone = sum(bool(s.extra.get("masked_share")) for s in measured.samples if s.file_name in found)
     return record | asdict(ratio) | {"removed": gone}
-
-
-def _factors(
-    measured: Dataset,
-    predictions: Sequence[Prediction],
-    groups: Mapping[str, str],
-    looks: Sequence[Look],
-    seed: int,
-) -> list[Finding]:
-    """Whether errors follow what has nothing to do with the weld."""
-    import numpy as np
-
-    from weldgen.classifier.factors import Asked, adjust, follow_factor, photo_levels
-
-    right = {prediction.file: prediction.predicted == prediction.label for prediction in predictions}
-    levels = photo_levels(measured, groups, {look.file: look.brightness for look in looks})
-    findings = []
-    for factor, by_file in levels.items():
-        own = [sample for sample in measured.samples if sample.file_name in by_file]
-        wrong = np.array([not right[sample.file_name] for sample in own], np.float64)
-        asked = Asked([s.label for s in own], wrong, [groups[s.file_name] for s in own], seed)
-        values = [by_file[sample.file_name] for sample in own]
-        findings.append(follow_factor(factor, values, asked, by_photo=factor == "group"))
-    return adjust(findings)
 
 
 def _origin(dataset: Dataset, receipt: Mapping[str, Any], subject: Subject) -> dict[str, Any] | None:

@@ -44,17 +44,21 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         config: Settings.
 
     Raises:
-        ConfigError: A file of weights does not exist, or class weights, factors or sizes that do not fit.
+        ConfigError: A file of weights does not exist, or class weights, factors, sizes or devices that do not fit.
         DataError: Fewer than two classes have training images.
         BackendError: Weights or a device are missing.
         OutputError: The folder holds files that weldgen did not make, or cannot be written.
     """
+    from weldgen.classifier.devices import count_devices
     from weldgen.classifier.folder import MODEL
     from weldgen.classifier.layers import check_layers
     from weldgen.classifier.linear import fit_linear
     from weldgen.classifier.loader import load_images
+    from weldgen.classifier.loggers import closing_run
     from weldgen.classifier.progressive import check_progressive
     from weldgen.classifier.run import fit
+    from weldgen.classifier.run_logs import log_results
+    from weldgen.classifier.train_shortcuts import look_back
 
     started = time.monotonic()
     config = resolve_config(config)
@@ -71,11 +75,12 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
     check_oversample(config, opened.labels, linear=linear)
     check_progressive(config, linear=linear)
     check_layers(config.model.layers, linear=linear)
+    device = resolve_device(config.device)
+    count_devices(config, device, linear=linear)
     if config.folds:
         from weldgen.classifier.folds import train_folds
 
         return train_folds(opened, out, config, key, train)
-    device = resolve_device(config.device)
     frame = _frame(opened, config)
     with RunFolder(out, MODEL, key) as folder:
         images, failures = load_images(
@@ -90,7 +95,11 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
         training, validation = images.subset("train"), images.subset("val")
         notes = [*folder.notes, *check_images(training, validation, opened.labels)]
         train_with = fit_linear if linear else fit
-        result = train_with(training, validation, opened.labels, out=out, device=device, config=config)
+        with closing_run(config):
+            result = train_with(training, validation, opened.labels, out=out, device=device, config=config)
+            if not linear:  # which has no curves to log
+                notes += log_results(out, validation, opened.labels, config, device=device)
+        hints = look_back(opened, training, validation, out, config, device=device)
         if failures:
             write_atomic(out / FAILURES_NAME, failures_text(failures))
         summary = Summary(
@@ -98,9 +107,9 @@ def train(dataset: Path, out: Path, config: TrainConfig) -> Summary:
             out,
             _counts(opened, training, validation),
             len(failures),
-            (*result.notes, *notes, *advise(facts_of(training.samples, config, linear=linear))),
+            (*result.notes, *hints.notes, *notes, *advise(facts_of(training.samples, config, linear=linear))),
             result.weights,
-            result.details,
+            {**result.details, **({"shortcuts": hints.record} if hints.record else {})},
             time.monotonic() - started,
         )
         write_receipt(out, key, config, inputs, summary)

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.strategies import DDPStrategy
 from torch._dynamo.exc import TorchDynamoException
 from torch.utils.data import DataLoader
 
-from weldgen.classifier.keeper import Keeper
 from weldgen.classifier.loader import EpochOrder, Images, TrainingSet, ValidationSet
 from weldgen.classifier.loggers import open_loggers
 from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.plan import Plan
 from weldgen.classifier.progressive import frames_by_epoch
 from weldgen.classifier.settings import TrainConfig
+from weldgen.classifier.share import PartOfBatches, Share
 from weldgen.classifier.watch import watchers
 from weldgen.errors import BackendError
 from weldgen.runtime import cpu_count, resolve_jobs
@@ -56,12 +58,14 @@ def make_loaders(
         weights: How often each training image is drawn.
         device: Where the network is.
         config: Settings.
-        plan: Batches and length of the run.
+        plan: Batches and length of the run, and this process's share of each batch.
     """
     # On a CPU the training itself takes all cores, and workers would only compete with it.
-    workers = 0 if device == "cpu" else min(resolve_jobs(config.jobs), cpu_count(), _MAX_WORKERS)
+    share = plan.share
+    jobs = max(1, resolve_jobs(config.jobs) // share.count)
+    workers = 0 if device == "cpu" else min(jobs, cpu_count(), _MAX_WORKERS)
     shared: dict[str, Any] = {
-        "batch_size": plan.batch_size,
+        "batch_size": share.size_of(plan.batch_size),
         "num_workers": workers,
         "pin_memory": device.startswith("cuda"),
         "persistent_workers": workers > 0,
@@ -71,9 +75,12 @@ def make_loaders(
     order.set_epoch(plan.first_full)
     frames = frames_by_epoch(training.frame, config.training.progressive, config.data.image_size, plan)
     images = TrainingSet(training, config.augmentation, config.seed, frames)
+    judging = ValidationSet(judges)
+    if share.alone:
+        return DataLoader(images, sampler=order, **shared), DataLoader(judging, **shared) if len(judges) else None
     return (
-        DataLoader(images, sampler=order, **shared),
-        DataLoader(ValidationSet(judges), **shared) if len(judges) else None,
+        DataLoader(images, sampler=PartOfBatches(order, plan.batch_size, share), **shared),
+        DataLoader(judging, sampler=share.rows_of(len(judges)), **shared) if len(judges) else None,
     )
 
 
@@ -95,13 +102,43 @@ def lightning_options(out: Path, device: str, precision: str, epochs: int, clip_
     }
 
 
-def make_trainer(out: Path, device: str, precision: str, plan: Plan, config: TrainConfig, keeper: Keeper) -> pl.Trainer:
-    """Lightning's trainer of a run."""
+def shared_options(share: Share, *, idle_weights: bool) -> dict[str, Any]:
+    """What Lightning is told besides where several processes train, which are there already.
+
+    Args:
+        share: Of this process.
+        idle_weights: Whether the network has weights that its answer does not depend on, whose gradients the processes
+            must not wait for.
+    """
+    return {
+        "devices": share.count,
+        "strategy": DDPStrategy(
+            cluster_environment=LightningEnvironment(),
+            find_unused_parameters=idle_weights,
+            # Statistics of batch norms are the same already, or are made so before each validation.
+            broadcast_buffers=False,
+        ),
+        "use_distributed_sampler": False,
+    }
+
+
+def make_trainer(
+    out: Path, options: Mapping[str, Any], plan: Plan, config: TrainConfig, callbacks: Sequence[pl.Callback]
+) -> pl.Trainer:
+    """Lightning's trainer of a run.
+
+    Args:
+        out: Folder of the model.
+        options: Of `lightning_options` and `shared_options`.
+        plan: Length of the run, and this process's share of it.
+        config: Settings.
+        callbacks: Are called before the `watchers`.
+    """
     return pl.Trainer(
-        **lightning_options(out, device, precision, plan.epochs, config.training.clip_norm),
+        **options,
         accumulate_grad_batches=plan.accumulation,
-        logger=open_loggers(out, config),
-        callbacks=[keeper, *watchers()],
+        logger=open_loggers(out, config) if plan.share.leads else False,
+        callbacks=[*callbacks, *watchers()],
         inference_mode=False,
     )
 

@@ -29,8 +29,15 @@ class TrainingSettings(Config):
     cpu_max_steps: int = Field(
         600, ge=0, description="on a CPU, many images: fewer epochs, so that no more steps are made; 0: any number"
     )
-    batch_size: int = Field(16, ge=1, description="images that pass through the network at once")
+    batch_size: int = Field(
+        16, ge=1, description="images that pass through the network at once, on all devices together"
+    )
     accumulation: int = Field(1, ge=1, description="batches a step: like larger batches, in the memory of one")
+    devices: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        1,
+        description="GPUs that share each batch, each in a process of its own; all: as many as there are; on a CPU so "
+        "many processes",
+    )
     progressive: tuple[Annotated[int, Field(ge=32, le=2048, multiple_of=32)], ...] = Field(
         (),
         description="image sizes of equally long parts of the training, the last one data.image_size, e.g. [256, 384]: "
