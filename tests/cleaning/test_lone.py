@@ -114,11 +114,13 @@ def test_of_the_colour_of_one_faded_word_among_many_it_is_not(make_plate, faded,
     assert (found.mean() > 0.9) == goes and found.any() == goes
 
 
-@pytest.mark.parametrize(("length", "goes"), [(90, False), (400, True)])
-def test_alone_a_broad_stroke_that_is_not_quite_clear_must_be_long(make_plate, length, goes):
+@pytest.mark.parametrize(
+    ("length", "clear", "goes"), [(90, 0.745, False), (300, 0.745, True), (300, 0.68, False), (450, 0.68, True)]
+)
+def test_alone_a_broad_stroke_that_is_not_quite_clear_must_be_long(make_plate, length, clear, goes):
     metal, stroke = make_plate(3, 900, 600), np.zeros((600, 900), np.uint8)
     cv2.rectangle(stroke, (300, 300), (300 + length, 322), 1, -1)
-    seen = cv2.GaussianBlur(stroke * np.float32(0.745), (0, 0), 0.5)
+    seen = cv2.GaussianBlur(stroke * np.float32(clear), (0, 0), 0.5)
     assert (lone_ink(seen, to_lab(metal), stroke < 0, 0.25, 0.5)[stroke > 0].mean() > 0.9) == goes
 
 

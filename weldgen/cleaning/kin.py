@@ -47,7 +47,10 @@ def kin_strokes(lab: Floats, probability: Floats, strokes: Mask, inside: Mask) -
     metal = inside & ~dilate(strokes, max(1, round(width / 2)))
     if not sure.any() or metal.sum() < sure.sum() / 2:
         return result
-    off = lab - _metal_near(lab, metal, _NEAR * width)
+    ink, usual = np.median(lab[sure], axis=0), np.median(lab[metal], axis=0)
+    # what is nearer to the ink than to usual metal may be ink that was missed, and is no metal to compare with
+    plain = metal & (np.linalg.norm(lab - usual, axis=2) < np.linalg.norm(lab - ink, axis=2))
+    off = lab - _metal_near(lab, plain, _NEAR * width, usual)
     towards = np.median(off[sure], axis=0)
     contrast = float(np.linalg.norm(towards))
     share = off @ towards / max(contrast, 1e-6) ** 2
@@ -70,12 +73,11 @@ def kin_strokes(lab: Floats, probability: Floats, strokes: Mask, inside: Mask) -
     return result
 
 
-def _metal_near(lab: Floats, metal: Mask, reach_px: float) -> Floats:
+def _metal_near(lab: Floats, metal: Mask, reach_px: float, usual: Floats) -> Floats:
     """Mean colour of the bare metal around each pixel, (H, W, 3); where there is none near, the usual one."""
     weight = metal.astype(np.float32)
     total = cv2.GaussianBlur(weight, (0, 0), reach_px)[..., None]
     blurred = cv2.GaussianBlur(lab * weight[..., None], (0, 0), reach_px)
-    usual = np.median(lab[metal], axis=0)
     return np.asarray(np.where(total > 1e-3, blurred / np.maximum(total, 1e-3), usual), np.float32)
 
 

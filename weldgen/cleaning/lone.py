@@ -25,8 +25,9 @@ Floats = npt.NDArray[np.float32]
 LONE_AREA_PX = 400
 LONE_PROBABILITY, _COMPANY_PROBABILITY = 0.62, 0.54
 _LITTLE_PX, _LITTLE_PROBABILITY = 1200, 0.72
-_BROAD_PX, _BROAD_PROBABILITY = 20, 0.72
+_BROAD_PX, _BROAD_PROBABILITY, _LONG = 20, 0.72, 15.0
 # Broad strokes shorter than so many times their width must be this clear; the second where nothing else is written.
+# One stroke longer than `_LONG` times its width, which stains and glare are not, need be no clearer than a thin one.
 _STAIN, _LONE_STAIN = (6.0, 0.75), (8.0, 0.8)
 # and only if it is drawn: longer than wide, which pores and glare are not, and no wider than a pen, which bars are.
 _LENGTH = 2.5
@@ -155,7 +156,10 @@ def _is_drawn(piece: _Piece, side: int, *, company: bool) -> bool:
     least = _COMPANY_PROBABILITY if company and _is_thin(piece, piece.width_px) else LONE_PROBABILITY
     if piece.width_px > _BROAD_PX * side / REFERENCE_SIDE_PX:
         length, stain = _STAIN if company else _LONE_STAIN
-        least = stain if piece.pixels < length * piece.width_px**2 else _BROAD_PROBABILITY
+        if piece.pixels < length * piece.width_px**2:
+            least = stain
+        elif piece.pixels < _LONG * piece.width_px**2 or not _is_whole(piece):
+            least = _BROAD_PROBABILITY
     if not company and piece.pixels < _area(_LITTLE_PX, side):
         least = max(least, _LITTLE_PROBABILITY)
     enough = piece.clear >= least and piece.pixels >= _area(LONE_AREA_PX, side)
