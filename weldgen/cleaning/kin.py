@@ -45,7 +45,7 @@ def kin_strokes(lab: Floats, probability: Floats, strokes: Mask, inside: Mask) -
     sure = strokes & (probability > _SURE)
     width = stroke_width(strokes) if sure.any() else 0.0
     metal = inside & ~dilate(strokes, max(1, round(width / 2)))
-    if not sure.any() or metal.sum() < sure.sum() / 2:
+    if not sure.any() or metal.sum() < sure.sum() / 2 or probability[metal].max() < _FAINT:
         return result
     ink, usual = np.median(lab[sure], axis=0), np.median(lab[metal], axis=0)
     # what is nearer to the ink than to usual metal may be ink that was missed, and is no metal to compare with
