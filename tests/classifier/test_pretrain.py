@@ -276,3 +276,7 @@ def test_wrong_weights_are_refused(warmed, tmp_path):
         create_backbone("test_resnet", str(plain), (64, 64))
     loaded = create_backbone("test_efficientnet", str(plain), (64, 64))
     assert loaded.weights[0]["licence"] == "unknown"
+    pickled = tmp_path / "weights.pth"
+    pickled.write_bytes(b"PK\x03\x04 a pickle of torch")
+    with pytest.raises(DataError, match=r"weights\.pth is no whole safetensors file"):
+        create_backbone("test_efficientnet", str(pickled), (64, 64))

@@ -114,7 +114,7 @@ def stages(model: nn.Module) -> dict[str, int]:
 
 def _create_own(name: str, weights: str, frame: Frame, drop_path: float) -> Backbone:
     """A network with weights from a file of the user's."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     own = read_own_weights(weights)
     if own.backbone and name not in ("auto", own.backbone):
@@ -127,8 +127,14 @@ def _create_own(name: str, weights: str, frame: Frame, drop_path: float) -> Back
             f"model.weights={weights} does not say of which network it is", "name it: model.backbone=<timm name>"
         )
     name = own.backbone or name
-    with safe_open(own.file, "pt") as stored:
-        found = set(stored.keys())
+    try:
+        with safe_open(own.file, "pt") as stored:
+            found = set(stored.keys())
+    except SafetensorError as error:
+        raise DataError(
+            f"{own.file} is no whole safetensors file: {error}",
+            "safetensors.torch.save_file writes one from a network's state_dict()",
+        ) from error
     wanted = set(_build(name, frame).state_dict())
     if not wanted <= found:
         raise DataError(

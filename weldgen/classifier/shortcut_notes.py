@@ -30,8 +30,7 @@ def training_notes(record: Mapping[str, Any]) -> list[str]:
     tested = [_name_of(finding["factor"]) for finding in findings if finding["p"] is not None]
     if tested:
         return [*origin, f"no sign that errors {photos} follow the {' or the '.join(tested)} (permutation tests)"]
-    names = " or the ".join(_name_of(finding["factor"]) for finding in findings)
-    return [*origin, f"whether errors {photos} follow the {names} is not known: {findings[0]['reason']}"]
+    return origin  # too few photos or errors to know, which is no news
 
 
 def _name_of(factor: str) -> str:
