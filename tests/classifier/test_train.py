@@ -17,6 +17,7 @@ from weldgen.classifier.model_file import load_card, load_model
 from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.plan import Plan, plan_run
 from weldgen.classifier.train import TrainConfig, train
+from weldgen.classifier.trainer import repeatable
 from weldgen.classifier.training_settings import TrainingSettings
 from weldgen.config import load_config
 from weldgen.data.dataset import METADATA_NAME, Dataset, Sample
@@ -123,6 +124,27 @@ def test_colours_may_lie_in_planes(photos, tmp_path, tiny_config):
         train(photos, out, tiny_config(training={"epochs": 1, "channels_last": channels_last}))
         losses.append(history(out)[0]["train_loss"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_operations_in_a_fixed_order_are_asked_for_and_given_back(wanted):
+    with repeatable(wanted=wanted):
+        assert torch.are_deterministic_algorithms_enabled() == wanted
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_a_training_asks_for_a_fixed_order(photos, tmp_path, monkeypatch, tiny_config):
+    seen = []
+
+    def stop(*args):
+        seen.append(torch.are_deterministic_algorithms_enabled())
+        raise Killed
+
+    monkeypatch.setattr("weldgen.classifier.run.run_trainer", stop)
+    for wanted in (True, False):
+        with pytest.raises(Killed):
+            train(photos, tmp_path / str(wanted), tiny_config(training={"deterministic": wanted}))
+    assert seen == [True, False]
 
 
 def test_mixing_is_found_under_training_too(tmp_path):

@@ -41,6 +41,7 @@ from weldgen.classifier.trainer import (
     make_loaders,
     make_trainer,
     quiet_lightning,
+    repeatable,
     run_trainer,
     shared_options,
 )
@@ -222,7 +223,7 @@ def _train(job: _Job, ready: _Trained, watching: Sequence[pl.Callback] = ()) -> 
     options = lightning_options(out, device, ready.precision, plan.epochs, config.training.clip_norm)
     if not share.alone:
         options |= shared_options(share, idle_weights=has_idle_weights(network, job.training.frame))
-    with quiet_lightning():
+    with quiet_lightning(), repeatable(wanted=config.training.deterministic):
         trainer = make_trainer(out, options, plan, config, [ready.keeper, *watching])
         try:
             if resume:

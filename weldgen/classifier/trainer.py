@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -159,6 +160,28 @@ def run_trainer(
     except TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
         raise BackendError(f"torch cannot compile this network: {reason}", "training.compile=false") from error
+
+
+@contextmanager
+def repeatable(*, wanted: bool) -> Iterator[None]:
+    """Compute in the same order each time, which a GPU does not for speed; what it can do in no fixed order it still does.
+
+    Args:
+        wanted: False changes nothing.
+    """
+    if not wanted:
+        yield
+        return
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    chosen = torch.backends.cudnn.benchmark
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warned)
+        torch.backends.cudnn.benchmark = chosen
 
 
 @contextmanager

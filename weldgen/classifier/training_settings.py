@@ -121,6 +121,9 @@ class TrainingSettings(Config):
     compile: bool = Field(
         False, description="torch.compile the network: minutes at the start, then faster steps; needs a C++ compiler"
     )
+    deterministic: bool = Field(
+        False, description="on a GPU, the same numbers each time for some speed; a CPU gives the same ones anyhow"
+    )
 
     @field_validator("progressive")
     @classmethod
