@@ -9,8 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import logging
 import socket
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,6 +28,37 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_tracing() -> None:
     """torch.export traces itself for log handlers such as pytest's, which doubles its time."""
     logging.getLogger("torch.__trace").propagate = False
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _networks_are_compiled_once() -> Iterator[None]:
+    """Every cleaning starts with the same few networks, which take seconds to load: those of packages are kept."""
+    from weldgen import inference
+    from weldgen.cleaning import detectors
+
+    kept: dict[tuple[Any, ...], Any] = {}
+
+    def keep(load: Callable[..., Any], *key: Any) -> Any:
+        if key not in kept:
+            kept[key] = load()
+        return kept[key]
+
+    def compiled(kind: Callable[..., Any]) -> Callable[..., Any]:
+        def load(model: Path | bytes, *rest: Any) -> Any:
+            own = isinstance(model, bytes) or Path(tempfile.gettempdir()) in model.absolute().parents
+            return kind(model, *rest) if own else keep(lambda: kind(model, *rest), kind, model.absolute(), repr(rest))
+
+        return load
+
+    def craft(network: Any, file: Path, precision: str) -> Any:
+        return keep(lambda: on_cpu(network, file, precision), "craft", file, precision)
+
+    on_cpu = detectors._on_cpu
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_OpenVino", "_OnnxRuntime"):
+            patch.setattr(inference, name, compiled(getattr(inference, name)))
+        patch.setattr(detectors, "_on_cpu", craft)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -21,12 +21,14 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALLER = {
     "--n 10000": "--n 8", "--n 200": "--n 6", "synth.n=40": "synth.n=8", "size_px=384": "size_px=96",
     "--config-name quick_test": "--config-name quick_test data.image_size=64 training.min_steps=0",
-    "run smoke": "run smoke train.data.image_size=64 train.training.min_steps=0 synth.n=6 synth.size_px=96",
+    "run smoke": "run smoke train.data.image_size=64 train.training.min_steps=0 synth.n=6 synth.size_px=96 "
+    "synth.jobs=1",
 }  # fmt: skip
+# One job for synthesis: to start processes takes longer than to make so few images; test_generate.py starts some.
 SETTINGS = """
 clean:
   detect: {canvas_size_px: 256, rapidocr_canvas_px: 256, mag_ratio: 1.0}
-synth: {n: 8, size_px: 96}
+synth: {n: 8, size_px: 96, jobs: 1}
 train:
   model: {backbone: test_convnext.r160_in1k, weights: none}
   data: {image_size: 64}
@@ -40,7 +42,7 @@ steps:
   - stage: clean
     config: {detect: {canvas_size_px: 256, rapidocr_canvas_px: 256, mag_ratio: 1.0}}
   - stage: synth
-    config: {n: 6, size_px: 96}
+    config: {n: 6, size_px: 96, jobs: 1}
   - stage: mix
   - stage: train
     config:

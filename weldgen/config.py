@@ -9,10 +9,12 @@ A preset, a `weldgen.yaml` and a pipeline's step hold only what differs, in one 
 
 from __future__ import annotations
 
+import copy
 import difflib
 import types
 import typing
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -127,14 +129,26 @@ def _section(file: Path, stage: str, *, optional: bool = False) -> dict[str, Any
 
 def _compose_file(file: Path) -> dict[str, Any]:
     """Compose one YAML file with Hydra, so that defaults lists and interpolation work."""
+    if not file.is_file():
+        raise ConfigError(f"{file} does not exist")
+    content = file.read_bytes()
+    # Neither other files nor the environment count: composed once, as one command asks for the same file many times.
+    alone = b"defaults" not in content and b"${" not in content
+    return copy.deepcopy(_composed_once(file, file.resolve(), content)) if alone else _composed(file)
+
+
+@lru_cache(maxsize=64)
+def _composed_once(file: Path, place: Path, content: bytes) -> dict[str, Any]:
+    return _composed(file)
+
+
+def _composed(file: Path) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from hydra.errors import HydraException
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    if not file.is_file():
-        raise ConfigError(f"{file} does not exist")
     try:
         with initialize_config_dir(config_dir=str(file.parent.resolve()), version_base=None):
             composed = OmegaConf.to_container(compose(config_name=file.stem), resolve=True)

@@ -147,6 +147,7 @@ def test_a_full_disk_ends_all(tmp_path):
     assert wait_for(lambda: not psutil.pid_exists(int((tmp_path / "pid").read_text())))
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_all_and_starts_none(tmp_path):
     body = f"open(os.path.join({str(tmp_path)!r}, str(os.getpid())), 'w').close(); time.sleep(60)"
 

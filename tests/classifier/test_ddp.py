@@ -154,6 +154,7 @@ def test_an_error_in_one_process_ends_all_of_them():
     assert "in failing" in raised.value.__notes__[0], "where it happened is not lost"
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_all_processes(caplog):
     caplog.set_level(logging.INFO)
     pids = []

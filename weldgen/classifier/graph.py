@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -17,7 +18,7 @@ from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.preprocess import Frame, Letterbox
 from weldgen.errors import BackendError
 
-INPUT, OUTPUT = "image", "probabilities"
+INPUT, FRAMED, OUTPUT = "image", "framed", "probabilities"
 
 
 class Deployed(nn.Module):
@@ -39,6 +40,10 @@ class Deployed(nn.Module):
         self.temperature = temperature
         self._dtype = torch.float16 if half else torch.float32
         network.backbone.to(self._dtype)
+
+    def letterboxes(self) -> list[nn.Module]:
+        """The one letterbox, as a list for the exporter."""
+        return [self.letterbox]
 
     def forward(self, image: Tensor) -> Tensor:
         """Probabilities, (B, K) float32, of (B, H, W, 3) uint8 RGB."""
@@ -63,15 +68,36 @@ class Averaged(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
+    def letterboxes(self) -> list[nn.Module]:
+        """One for each frame; members of one frame share the photo in it, which costs more than a small network."""
+        return list(self._by_frame().values())
+
     def forward(self, image: Tensor) -> Tensor:
         """Probabilities, (B, K) float32, of (B, H, W, 3) uint8 RGB."""
+        return self.judge(*(letterbox(image) for letterbox in self.letterboxes()))
+
+    def judge(self, *framed: Tensor) -> Tensor:
+        """Probabilities, (B, K) float32, of photos in each of the frames of `letterboxes`."""
+        photos = dict(zip(self._by_frame(), framed, strict=True))
         members = [cast(Deployed, member) for member in self.members]
-        # Members of one frame share the letterboxed photo, which costs more than a small network.
-        framed = {frame: member.letterbox(image) for frame, member in {m.frame: m for m in members}.items()}
-        return torch.stack([member.judge(framed[member.frame]) for member in members]).mean(dim=0)
+        return torch.stack([member.judge(photos[member.frame]) for member in members]).mean(dim=0)
+
+    def _by_frame(self) -> dict[Frame, nn.Module]:
+        return {member.frame: member.letterbox for member in cast(Sequence[Deployed], self.members)}
 
 
-def deploy(members: Sequence[tuple[WeldNetwork, ModelCard]], *, half: bool) -> nn.Module:
+class _Judge(nn.Module):
+    """What ships without its letterboxes."""
+
+    def __init__(self, deployed: Deployed | Averaged) -> None:
+        super().__init__()
+        self.deployed = deployed
+
+    def forward(self, *framed: Tensor) -> Tensor:
+        return self.deployed.judge(*framed)
+
+
+def deploy(members: Sequence[tuple[WeldNetwork, ModelCard]], *, half: bool) -> Deployed | Averaged:
     """What ships: one model, or the mean of several.
 
     Args:
@@ -82,35 +108,72 @@ def deploy(members: Sequence[tuple[WeldNetwork, ModelCard]], *, half: bool) -> n
     return deployed[0] if len(deployed) == 1 else Averaged(deployed)
 
 
-def to_onnx(deployed: nn.Module, metadata: Mapping[str, str]) -> bytes:
+def to_onnx(deployed: Deployed | Averaged, metadata: Mapping[str, str]) -> bytes:
     """Trace the module into one ONNX file with free batch, height and width.
 
     Raises:
         BackendError: torch cannot export this backbone.
     """
-    free = {0: "batch", 1: "height", 2: "width"}
-    # A batch of 2, sides that are unequal and no round numbers: torch.export takes equal or special sizes for fixed.
-    example = torch.zeros((2, 701, 903, 3), dtype=torch.uint8)
+    kinds: list[Any] = [(type(module), module.frame) for module in deployed.letterboxes()]
+    framed = tuple(torch.zeros((2, 3, *frame)) for _, frame in kinds)
+    names = [f"{FRAMED}{number}" for number in range(len(framed))]
     try:
-        with _quiet_exporter():
-            program: Any = torch.onnx.export(
-                deployed.eval(),
-                (example,),
-                dynamo=True,
-                dynamic_shapes=(free,),
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                verbose=False,
-            )
+        model = _trace(_Judge(deployed), framed, (tuple({0: "batch"} for _ in framed),), names, OUTPUT)
     except Exception as error:  # the exporter raises many kinds
         raise BackendError(
             f"torch cannot export this backbone to ONNX: {str(error).splitlines()[0]}", "choose another model.backbone"
         ) from error
-    model = program.model_proto
+    _put_before(model, [_letterbox_onnx(kind, frame) for kind, frame in kinds], names)
     for name, text in metadata.items():
         model.metadata_props.add(key=name, value=text)
     data: bytes = model.SerializeToString()
     return data
+
+
+@lru_cache(maxsize=16)
+def _letterbox_onnx(kind: Callable[[Frame], nn.Module], frame: Frame) -> Any:
+    """A letterbox as ONNX; it takes longer to trace than a small network, and is the same for all of one frame."""
+    # A batch of 2, sides that are unequal and no round numbers: torch.export takes equal or special sizes for fixed.
+    example = torch.zeros((2, 701, 903, 3), dtype=torch.uint8)
+    free = {0: "batch", 1: "height", 2: "width"}
+    return _trace(kind(frame), (example,), (free,), [INPUT], FRAMED)
+
+
+def _trace(module: nn.Module, example: tuple[Tensor, ...], free: Any, inputs: list[str], output: str) -> Any:
+    with _quiet_exporter():
+        program: Any = torch.onnx.export(
+            module.eval(),
+            example,
+            dynamo=True,
+            dynamic_shapes=free,
+            input_names=inputs,
+            output_names=[output],
+            verbose=False,
+        )
+    return program.model_proto
+
+
+def _put_before(model: Any, letterboxes: Sequence[Any], names: Sequence[str]) -> None:
+    """Let letterboxes feed the inputs of a network: all take the one photo.
+
+    Args:
+        model: The network; changed in place.
+        letterboxes: One for each input.
+        names: The inputs.
+    """
+    from onnx.compose import add_prefix
+
+    nodes = list(model.graph.node)
+    del model.graph.node[:], model.graph.input[:]
+    for letterbox, name in zip(letterboxes, names, strict=True):
+        part = add_prefix(letterbox, f"{name}/", rename_inputs=False, rename_outputs=False).graph
+        for node in part.node:
+            node.output[:] = [name if output == FRAMED else output for output in node.output]
+        model.graph.node.extend(part.node)
+        model.graph.initializer.extend(part.initializer)
+        model.graph.value_info.extend(part.value_info)
+    model.graph.input.extend(letterboxes[0].graph.input)
+    model.graph.node.extend(nodes)
 
 
 @contextmanager

@@ -61,8 +61,10 @@ class Letterbox(nn.Module):
         pixels = whole.reshape(batch, rows, block, columns, block, 3).float().mean(dim=(2, 4))  # (B, rows, columns, 3)
         down, inside_y = self._weights((height, tall), (width, wide), block, rows)
         across, inside_x = self._weights((width, wide), (height, tall), block, columns)
-        pixels = (down @ pixels.reshape(batch, rows, columns * 3)).reshape(batch, tall, columns, 3)
-        pixels = pixels.permute(0, 3, 1, 2) @ across.transpose(0, 1)  # (B, 3, h, w)
+        # bmm, for the exporter reasons for seconds on the reshapes that @ makes of free sizes
+        pixels = torch.bmm(down.expand(batch, -1, -1), pixels.reshape(batch, rows, columns * 3))
+        pixels = pixels.reshape(batch, tall, columns, 3).permute(0, 3, 1, 2).reshape(batch, 3 * tall, columns)
+        pixels = torch.bmm(pixels, across.transpose(0, 1).expand(batch, -1, -1)).reshape(batch, 3, tall, wide)
         return torch.floor(pixels + FILL * (1 - inside_y[:, None] * inside_x[None]) + _ROUNDING).clamp(max=255)
 
     def _weights(

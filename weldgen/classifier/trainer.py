@@ -164,7 +164,7 @@ def run_trainer(
 
 @contextmanager
 def repeatable(*, wanted: bool) -> Iterator[None]:
-    """Compute in the same order each time, which a GPU does not for speed; what it can do in no fixed order it still does.
+    """Compute in the same order each time, which a GPU does not for speed, as far as there is a way to.
 
     Args:
         wanted: False changes nothing.
