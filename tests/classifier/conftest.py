@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -108,11 +107,3 @@ def make_photos() -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny_config() -> Callable[..., TrainConfig]:
     return build_config
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """Programs that are started in the background of a shell ignore Ctrl-C, and these tests may be one."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import psutil
@@ -147,19 +145,19 @@ def test_a_full_disk_ends_all(tmp_path):
     assert wait_for(lambda: not psutil.pid_exists(int((tmp_path / "pid").read_text())))
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_all_and_starts_none(tmp_path):
     body = f"open(os.path.join({str(tmp_path)!r}, str(os.getpid())), 'w').close(); time.sleep(60)"
-
-    def interrupt():
-        wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt):
-        run_side_by_side([job(f"job{k}", body) for k in range(4)], [{}, {}])
-    thread.join()
+    parent = (
+        "import signal, sys\nfrom weldgen.classifier.side_by_side import Job, run_side_by_side\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a program in the background ignores it
+        f"command = (sys.executable, '-c', {CHILD.format(body=body)!r})\n"
+        "try:\n    run_side_by_side([Job(f'job{k}', command, {}) for k in range(4)], [{}, {}])\n"
+        "except KeyboardInterrupt:\n    sys.exit(7)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", parent])
+    assert wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 7
     pids = [int(path.name) for path in tmp_path.iterdir()]
     assert len(pids) == 2
     assert wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids))

@@ -154,6 +154,14 @@ def test_an_error_in_one_process_ends_all_of_them():
     assert "in failing" in raised.value.__notes__[0], "where it happened is not lost"
 
 
+@pytest.fixture
+def interruptible():
+    """Programs that are started in the background of a shell ignore Ctrl-C, and these tests may be one."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_all_processes(caplog):
     caplog.set_level(logging.INFO)
