@@ -7,7 +7,8 @@ import logging
 import os
 import pickle
 import signal
-import threading
+import subprocess
+import sys
 
 import lightning.pytorch as pl
 import numpy as np
@@ -29,7 +30,6 @@ from weldgen.classifier.share import PartOfBatches, Share, gather_rows
 from weldgen.classifier.train import train
 from weldgen.classifier.watch import watching
 from weldgen.errors import BackendError, ConfigError
-from weldgen.runtime import log
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,20 @@ def failing(share, job, tell):
     dist.barrier()
 
 
+def test_an_error_in_one_process_ends_all_of_them():
+    with pytest.raises(ValueError, match="this is wrong") as raised:
+        together(failing, "this", 2, "cpu")
+    assert "in failing" in raised.value.__notes__[0], "where it happened is not lost"
+
+
+# Ctrl-C is tried in a program of its own: it would end the tests where a library has changed what they do about it.
+INTERRUPTED = """
+import json, os, signal, sys, threading
+import torch.distributed as dist
+from weldgen.classifier.parallel import together
+from weldgen.runtime import configure_logging, log
+
 def waiting(share, job, tell):
-    """Says who it is, and waits for ever."""
     pids = [None, None]
     dist.all_gather_object(pids, os.getpid())
     if share.leads:
@@ -147,39 +159,34 @@ def waiting(share, job, tell):
         tell(pids)
     threading.Event().wait()
 
+def heard(told):
+    print(json.dumps(told), flush=True)
+    for pid in told:
+        os.kill(pid, signal.SIGINT)  # which Ctrl-C sends to all; the parent alone decides
+    signal.raise_signal(signal.SIGINT)
 
-def test_an_error_in_one_process_ends_all_of_them():
-    with pytest.raises(ValueError, match="this is wrong") as raised:
-        together(failing, "this", 2, "cpu")
-    assert "in failing" in raised.value.__notes__[0], "where it happened is not lost"
-
-
-@pytest.fixture
-def interruptible():
-    """Programs that are started in the background of a shell ignore Ctrl-C, and these tests may be one."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
-def test_an_interrupt_ends_all_processes(caplog):
-    caplog.set_level(logging.INFO)
-    pids = []
-
-    def heard(told):
-        pids.extend(told)
-        for pid in told:
-            os.kill(pid, signal.SIGINT)  # which Ctrl-C sends to all; the parent alone decides
-        signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a program in the background of a shell ignores it
+    configure_logging(quiet=False, debug=False)
+    try:
         together(waiting, None, 2, "cpu", heard)
+    except KeyboardInterrupt:
+        sys.exit(7)
+"""
+
+
+def test_an_interrupt_ends_all_processes(tmp_path):
+    program = tmp_path / "interrupted.py"
+    program.write_text(INTERRUPTED)
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 7, done.stderr
+    pids = json.loads(done.stdout)
     assert len(pids) == 2
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
-    assert [record.getMessage() for record in caplog.records] == ["0 waits"]
+    assert done.stderr.count("waits") == 1
+    assert "0 waits" in done.stderr
 
 
 @pytest.mark.parametrize(
