@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from scipy.stats import binomtest
 
+from weldgen.classifier.attempts import Attempts
 from weldgen.classifier.compare import CompareConfig, compare, compare_config
 from weldgen.classifier.comparison import Comparison, Entry
 from weldgen.classifier.costs import Costs
@@ -26,7 +27,7 @@ from weldgen.classifier.paired import (
 )
 from weldgen.classifier.sweep import make_variants
 from weldgen.classifier.train import TrainConfig
-from weldgen.classifier.trials import Attempts, variant_folder
+from weldgen.classifier.trials import variant_folder
 from weldgen.classifier.verdict import verdict
 from weldgen.data.dataset import METADATA_NAME, Dataset
 from weldgen.data.mix import MixConfig

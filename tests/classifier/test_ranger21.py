@@ -13,7 +13,6 @@ from torch import nn
 from weldgen.classifier.optimizers import OPTIMIZERS
 from weldgen.classifier.train import train
 
-pytest.importorskip("pytorch_optimizer", reason="weldgen[optimizers] is not installed")
 STEPS = 30
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import weldgen
+from weldgen.classifier.attempts import Attempts
 from weldgen.classifier.claims import read_claims
 from weldgen.classifier.costs import FILE_SENTENCE, MEMORY_SENTENCE, SHARED_SENTENCE, Deployed
 from weldgen.classifier.deployed import measure_deployed
 from weldgen.classifier.rows import compare_config, variants_of
 from weldgen.classifier.sweep import CompareConfig, Variant
 from weldgen.classifier.trials import (
-    Attempts,
     Run,
     compare_runs,
     mix_all,

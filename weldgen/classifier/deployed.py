@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from weldgen.classifier.attempts import Attempts
 from weldgen.classifier.costs import Deployed
 from weldgen.classifier.export import ExportConfig, export
 from weldgen.classifier.latency import measure_latency
 from weldgen.classifier.sweep import CompareConfig
-from weldgen.classifier.trials import Attempts, Run
+from weldgen.classifier.trials import Run
 from weldgen.data.dataset import Dataset
 from weldgen.runtime import evenly
 

@@ -17,13 +17,13 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from weldgen.classifier.attempts import Attempts
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
 from weldgen.classifier.keeper import Keeper
 from weldgen.classifier.outcomes import AS_THEY_ARE, Outcome, Places, folder_name, right_photos
 from weldgen.classifier.shortcuts import UNASKED
 from weldgen.classifier.space import Dimension, TuneConfig, apply, as_they_are, current
 from weldgen.classifier.train import train
-from weldgen.classifier.trials import Attempts
 from weldgen.classifier.watch import watching
 from weldgen.data.mix import mix
 from weldgen.runtime import content_hash, derive_seed, log, output_errors

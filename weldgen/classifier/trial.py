@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from weldgen.classifier.attempts import Attempts
 from weldgen.classifier.side_by_side import read_job, say_outcome
-from weldgen.classifier.trials import Attempts, Trial, run_trial
+from weldgen.classifier.trials import Trial, run_trial
 from weldgen.errors import OutputError, WeldgenError
 
 

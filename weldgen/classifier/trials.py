@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from weldgen.classifier.attempts import Attempts
 from weldgen.classifier.costs import Costs, Deployed, mark_shared, read_shared, train_watched
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
 from weldgen.classifier.names import PREDICTIONS
@@ -19,16 +20,14 @@ from weldgen.classifier.shortcuts import UNASKED
 from weldgen.classifier.side_by_side import Job, plan_slots, run_side_by_side
 from weldgen.classifier.sweep import CompareConfig, Variant
 from weldgen.classifier.train import resolve_config, train
-from weldgen.data.dataset import Dataset, Failure
+from weldgen.data.dataset import Dataset
 from weldgen.data.mix import mix
-from weldgen.errors import BackendError, DataError, OutputError, WeldgenError
+from weldgen.errors import DataError, WeldgenError
 from weldgen.receipts import Summary, finished, stage_key
 from weldgen.runtime import content_hash, log, resolve_jobs
 
 if TYPE_CHECKING:
     from weldgen.classifier.comparison import Comparison
-
-T = TypeVar("T")
 
 _COMMAND = (sys.executable, "-m", "weldgen.classifier.trial")
 
@@ -58,43 +57,6 @@ class Run:
     parameters: int
     memory_mb: float | None
     beside: int = 1
-
-
-class Attempts:
-    """Runs what may fail for one value and not for the others, and keeps the reasons.
-
-    Attributes:
-        failures: What failed, with the reason.
-        errors: The errors in the same order, without their tracebacks: those would keep a model's memory.
-    """
-
-    def __init__(self) -> None:
-        self.failures: list[Failure] = []
-        self.errors: list[WeldgenError] = []
-
-    def run(self, name: str, function: Callable[[], T]) -> T | None:
-        """The function's result, or None where it failed.
-
-        Raises:
-            OutputError: A full disk is full for all values.
-        """
-        try:
-            return function()
-        except OutputError:
-            raise
-        except WeldgenError as error:
-            kept = type(error)(error.message, error.hint)
-        except (MemoryError, RuntimeError) as error:  # torch reports a full device as RuntimeError
-            hint = "lower training.batch_size or data.image_size" if "memory" in repr(error).lower() else ""
-            kept = BackendError(f"{type(error).__name__}: {error}", hint)
-        log.warning("%s failed: %s", name, kept.message)
-        self.keep(name, kept)
-        return None
-
-    def keep(self, name: str, error: WeldgenError) -> None:
-        """Keep an error that was told already."""
-        self.failures.append(Failure(name, error.message))
-        self.errors.append(error)
 
 
 def mix_all(
