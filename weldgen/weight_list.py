@@ -92,6 +92,15 @@ WEIGHTS: dict[str, Weight] = {
             sha256="e131cf7f8650d3407f60cf84c88657dfa00b32f4965f43c5d4f2934ed037b050",
         ),
         Weight(
+            id="bead",
+            file="bead/bead.onnx",
+            package=OWN,
+            licence="MIT",
+            used_by="synth: our network that tells a weld from its plate",
+            size_mb=1,
+            sha256="d7184444b9249c5844825f95dbc31e5d48f1c6395817eb2192ff623012b19366",
+        ),
+        Weight(
             id="tiny",
             file="tiny/model/unet/diffusion_pytorch_model.safetensors",
             package=OWN,

@@ -54,12 +54,12 @@ def _render_background(folder: Path, seed: int) -> None:
     aspect = float(rng.choice([1.0, 1.33, 1.5, 1.9]))
     scene = sample_scene(seed, defects, aspect, PHOTO if rng.random() < 0.5 else SYNTHETIC)
     if rng.random() < 0.25:
-        scene = _friction_stir(scene, rng)
+        scene = friction_stir(scene, rng)
     image = render_scene(scene, long_px, round(long_px / aspect)).image
     cv2.imwrite(str(folder / f"{seed}.jpg"), image[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
 
 
-def _friction_stir(scene: WeldScene, rng: Rng) -> WeldScene:
+def friction_stir(scene: WeldScene, rng: Rng) -> WeldScene:
     """A flat band of fine arcs with a keyhole at its end."""
     bead = replace(
         scene.bead,
@@ -93,13 +93,21 @@ class Pictures:
             picture = _from_afar(np.ascontiguousarray(image), rng)
         else:
             picture = _crop(np.ascontiguousarray(image), rng)
-        if rng.random() < self._littered * _PATCHES_SHARE:
-            picture = _add_patches(picture, rng)
-        if rng.random() < self._littered * _PARTS_SHARE:
-            picture = _add_parts(picture, rng)
-        if rng.random() < self._littered * _DISTRACTED_SHARE:
-            picture = _distract(picture, rng)
-        return picture
+        return litter(picture, rng, self._littered)
+
+
+def litter(picture: Floats, rng: Rng, often: float = 1.0) -> Floats:
+    """A picture, (256, 256, 3) float32 0..1, now and then with rust, paint, parts, lines and drops on it.
+
+    Args:
+        picture: It is not changed.
+        rng: Source of all.
+        often: How often, relative to what the ink network needs to see.
+    """
+    for share, put in ((_PATCHES_SHARE, _add_patches), (_PARTS_SHARE, _add_parts), (_DISTRACTED_SHARE, _distract)):
+        if rng.random() < often * share:
+            picture = put(picture, rng)
+    return picture
 
 
 def _crop(image: RGB, rng: Rng) -> Floats:

@@ -44,7 +44,8 @@ class Stream(torch.utils.data.IterableDataset[tuple[torch.Tensor, ...]]):
 class Replay:
     """Examples that are drawn again and again, turned and mirrored, while new ones come in and the oldest go.
 
-    A fast device learns faster than processors can draw.
+    A fast device learns faster than processors can draw. On a CPU, where both share the cores, no more are made than
+    are drawn.
 
     Args:
         example: Makes one from its index.
@@ -64,7 +65,7 @@ class Replay:
         most: int = 16_384,
         least: int = 256,
     ) -> None:
-        self.seen, self._most, self._device = 0, most, device
+        self.seen, self._drawn, self._least, self._most, self._device = 0, 0, least, most, device
         self._closed = threading.Event()
         self._kept: list[torch.Tensor] = []
         ahead = 4 if workers else None
@@ -86,6 +87,8 @@ class Replay:
             for kept, part in zip(self._kept, batch, strict=True):
                 kept[place : place + len(part)] = part[: self._most - place].to(self._device)
             self.seen += len(batch[0])
+            while self._device.type == "cpu" and self.seen > self._drawn + self._least and not self._closed.is_set():
+                time.sleep(0.05)
             if self._closed.is_set():
                 return
 
@@ -96,6 +99,7 @@ class Replay:
 
     def draw(self, count: int) -> tuple[torch.Tensor, ...]:
         """So many examples, all turned and mirrored alike; height and width are the parts' second and third axis."""
+        self._drawn += count
         which = torch.randint(min(self.seen, self._most), (count,), device=self._device)
         turns, mirrored = int(torch.randint(4, ())), bool(torch.rand(()) < 0.5)
         drawn = (torch.rot90(kept[which], turns, (1, 2)) for kept in self._kept)

@@ -14,13 +14,14 @@ import torch
 from assets.ink.blemishes import with_glare
 from assets.ink.examples import INK, STAMPED, UNJUDGED
 from assets.ink.examples import Examples as InkExamples
-from assets.ink.train import InkNet, export, prepared, settle
+from assets.ink.train import ink_net, settle
 from assets.inpaint.examples import FILLED, KIND, LACK, NOTHING, Examples, packed
 from assets.inpaint.network import Fourier, Tones
 from assets.inpaint.train import drawn, measure, step
 from assets.training.hands import Fonts, scrawl, usual_width_px
 from assets.training.pictures import CROP_PX, Pictures
 from assets.training.tools import Replay
+from assets.training.unet import export, prepared
 from assets.training.writing import Habits
 from weldgen.cleaning.ink import probability
 from weldgen.cleaning.morphology import stroke_width
@@ -194,7 +195,7 @@ def test_glare_makes_white_patches_and_veins_and_marks_nothing(pictures):
 
 def test_a_settled_network_keeps_its_statistics_and_early_layers():
     torch.manual_seed(0)
-    net = InkNet().train()
+    net = ink_net().train()
     settle(net)
     before = {name: value.clone() for name, value in net.state_dict().items()}
     optimiser = torch.optim.SGD([value for value in net.parameters() if value.requires_grad], lr=0.1)
@@ -209,7 +210,7 @@ def test_a_settled_network_keeps_its_statistics_and_early_layers():
 
 def test_the_ink_network_ships_with_fixed_padding_and_the_same_answers(tmp_path):
     torch.manual_seed(0)
-    net = InkNet().eval()
+    net = ink_net().eval()
     export(net, tmp_path / "ink.onnx")
     kinds = {node.op_type for node in onnx.load(tmp_path / "ink.onnx").graph.node}
     assert not kinds & {"Pad", "Ceil"}, "no padding is computed at run time"

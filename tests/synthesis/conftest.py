@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from weldgen.data.images import write_rgb
-from weldgen.synthesis.render import generator
 from weldgen.synthesis.render.photos import render_photo
-from weldgen.synthesis.render.shot import Shot, measure
 
 _WORDS = ("weld", "bead", "crack", "steel", "photo", "of", "a", "on", "with")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _photos_are_measured_once() -> Iterator[None]:
-    """Most tests start from the same few photos, each of which takes most of a second: its measures are kept."""
-    known: dict[tuple[Any, ...], Shot] = {}
-
-    def measured(photo: np.ndarray, long_px: int, flaws: np.ndarray | None = None) -> Shot:
-        key = (photo.tobytes(), photo.shape, long_px, b"" if flaws is None else flaws.tobytes())
-        if key not in known:
-            known[key] = measure(photo, long_px, flaws)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(generator, "measure", measured)
-        yield
 
 
 @pytest.fixture

@@ -38,18 +38,32 @@ def test_the_weld_is_found_in_most_photos(offset):
     assert np.median(errors) < 0.06 and 0.1 < pose.width < 0.75
 
 
+@cache
+def bare_strip(turn_deg: float):
+    """A rendered weld of 40 x 220 px without tint, and its cover."""
+    scene = sample_scene(3, (), SIZE[0] / SIZE[1], PHOTO)
+    camera = replace(scene.camera, roll_deg=turn_deg, tilt=(0.0, 0.0), vignette=0.0, depth_blur_px=0.0)
+    bead = replace(
+        scene.bead, offset=0.0, width=0.25, start=-0.5625, end=0.5625, wander=0.0, soot=0.0, bloom=0.0, silica=0.0,
+        slag=0.0, heat=replace(scene.bead.heat, strength=0.0),
+    )  # fmt: skip
+    surface = replace(scene.surface, kind="brushed", wear=0.0, plate=None)
+    made = render_scene(replace(scene, bead=bead, camera=camera, surface=surface), *SIZE)
+    return made.image.mean(axis=2), made.cover.astype(np.float32) / 255
+
+
 def strip(turn_deg: float = 0.0, pores: bool = False, weld: int = 150, plate: int = 70):
-    """A grainy light band of 40 x 220 px with dark pores on a darker plate, (160, 288, 3) uint8 RGB, and its pores."""
+    """A light weld of 40 x 220 px, with dark pores, on a darker plate, (160, 288, 3) uint8 RGB, and its pores."""
     import cv2
 
-    rng = np.random.default_rng(0)
-    cover, holes = np.zeros((160, 288), np.float32), np.zeros((160, 288), np.float32)
-    cv2.line(cover, (54, 80), (234, 80), 1.0, 40)
+    grey, cover = bare_strip(turn_deg)
+    holes = np.zeros((160, 288), np.float32)
     for x, y in ((90, 76), (104, 86), (118, 79)) if pores else ():
         cv2.circle(holes, (x, y), 5, 1.0, -1)
-    turn = cv2.getRotationMatrix2D((144, 80), -turn_deg, 1.0)
-    cover, holes = (cv2.warpAffine(plane, turn, (288, 160)) for plane in (cover, holes))
-    grey = plate + (weld - plate) * cover + rng.normal(0, 5, cover.shape)
+    holes = cv2.warpAffine(holes, cv2.getRotationMatrix2D((144, 80), -turn_deg, 1.0), (288, 160))
+    grain = [np.clip(grey / np.median(grey[part > 0.5]), 0.6, 1.4) for part in (1 - cover, cover)]
+    levels = plate * grain[0], weld * grain[1]
+    grey = levels[0] + cover * (levels[1] - levels[0])
     grey = np.where(holes > 0.5, 18, grey)
     return np.clip(np.stack([grey, grey * 0.97, grey * 0.94], 2), 0, 255).astype(np.uint8), holes > 0.5
 
@@ -72,12 +86,13 @@ def test_an_upright_weld_is_found_upright():
     level, _ = strip(5.0)
     pose, turned = find_bead(level), find_bead(np.ascontiguousarray(np.swapaxes(level, 0, 1)))
     assert turned.upright and not pose.upright
-    assert (turned.offset, turned.angle_deg, turned.width) == pytest.approx((pose.offset, pose.angle_deg, pose.width))
+    assert turned.angle_deg == pytest.approx(pose.angle_deg, abs=1.5)
+    assert (turned.offset, turned.width) == pytest.approx((pose.offset, pose.width), abs=0.03)
 
 
-def test_a_picture_of_one_colour_has_no_contrast():
+def test_in_a_picture_of_one_colour_there_is_no_weld():
     pose = find_bead(np.full((80, 120, 3), 90, np.uint8))
-    assert pose.contrast == 0 and not pose.outline and pose.cover.any()
+    assert not pose.outline and pose.cover.shape == (171, 256)
 
 
 def test_the_light_is_on_the_side_of_the_brighter_flank():
@@ -107,7 +122,8 @@ def test_defects_are_found_by_what_no_sound_weld_shows():
     flawed, pores = strip(pores=True)
     sound = measure(strip()[0], 288)
     _, mask = find_defects(measure(flawed, 288), sound)
-    assert mask is not None and cv2_pieces(mask) == 3
+    assert mask is not None and cv2_pieces(mask, 300) == 3, "and hardly anything else"
+    assert cv2_pieces(mask, 0) <= 4
     assert find_defects(sound, sound)[1] is None
     made = transplant(
         measure(strip(weld=130, plate=90)[0], 288),
@@ -145,9 +161,9 @@ def test_a_sound_weld_covers_the_weld_of_another_photo():
     plate, weld = measure(strip(plate=30, pores=True)[0], 288), measure(strip(weld=200, plate=120)[0], 288)
     for seed in range(4):
         plain, made = (transplant(plate, seed, [], SIZE, others) for others in (Others(), Others(weld=weld)))
-        on_weld = plain.cover > 0
+        on_weld = cv2_dilated(255 - plain.cover, 3) == 0  # its rough outline left out
         assert plain.image[on_weld].min() < 40 and np.median(plain.image[on_weld]) > 90  # it has pores
-        assert made.image[on_weld].min() > 90
+        assert np.quantile(made.image[on_weld], 0.005) > 85  # the pores were 3 % of it
         beside = cv2_dilated(made.cover, 12) == 0
         assert (made.image[beside] == plain.image[beside]).mean() > 0.9
         assert np.count_nonzero(made.cover) > 1.1 * np.count_nonzero(plain.cover)
@@ -176,10 +192,11 @@ def cv2_dilated(mask, radius_px: int):
     return cv2.dilate(mask, np.ones((2 * radius_px + 1,) * 2, np.uint8))
 
 
-def cv2_pieces(mask) -> int:
+def cv2_pieces(mask, least_px: int) -> int:
     import cv2
 
-    return cv2.connectedComponents(mask)[0] - 1
+    figures = cv2.connectedComponentsWithStats(mask)[2]
+    return int(np.count_nonzero(figures[1:, cv2.CC_STAT_AREA] > least_px))
 
 
 @cache

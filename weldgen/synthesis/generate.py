@@ -26,6 +26,7 @@ from weldgen.synthesis.generators import (
 )
 from weldgen.synthesis.plan import Planned, make_plan
 from weldgen.synthesis.recipes import Recipe, resolve_recipes
+from weldgen.synthesis.requests import PATTERN, TRANSPLANT
 from weldgen.synthesis.sdxl import SdxlConfig, licences_of, lora_file, missing_parts
 from weldgen.synthesis.settings import SynthConfig
 from weldgen.synthesis.shards import join, mask_name, own_part
@@ -107,7 +108,7 @@ def synth(dataset: Path, out: Path, config: SynthConfig, find_writing: WritingFi
         notes += (
             f"generator tiny: made for {TINY_PX} pixels; size_px={config.size_px} looks coarser and takes longer",
         )
-    notes += (*on_writing, *known.notes, *_refusal_notes(samples))
+    notes += (*on_writing, *known.notes, *_unseen_weld_notes(plan, samples), *_refusal_notes(samples))
     summary = Summary("synth", out, counts, len(failures), notes, weights, details, time.monotonic() - started)
     write_receipt(out, key, config, inputs, summary)
     return summary
@@ -257,6 +258,22 @@ def _sample(planned: Planned, outcome: Outcome, rejected: Sequence[str], identit
 def _licences(config: SynthConfig) -> dict[str, str]:
     """Third-party weights that had a hand in the images, with their licences."""
     return licences_of(config.diffusion) if config.diffusion else {}
+
+
+def _unseen_weld_notes(plan: Sequence[Planned], samples: Sequence[Sample]) -> list[str]:
+    """Photos in whose welds nothing could be put, for nobody knows where they lie."""
+    asked = {planned.file_name: planned.request for planned in plan}
+    rendered = [
+        sample for sample in samples
+        if asked[sample.file_name].use == TRANSPLANT and sample.extra["use"] == PATTERN
+    ]  # fmt: skip
+    photos = sorted({photo.name for sample in rendered if (photo := asked[sample.file_name].photo)})
+    if not photos:
+        return []
+    return [
+        f"{len(rendered)} of {len(samples)} images were rendered although their photos were to be shown: no certain"
+        f" outline of a weld in {len(photos)} of them, such as {photos[0]}"
+    ]
 
 
 def _refusal_notes(samples: Sequence[Sample]) -> list[str]:

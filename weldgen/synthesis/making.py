@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -173,6 +173,8 @@ class Maker:
     def _finish(self, request: Request, result: Generated) -> Outcome:
         """Pass an image through the gates that need no other synthetic image, and encode it."""
         settings = self._settings
+        if result.use is not None:
+            request = replace(request, use=result.use)
         bits = picture_hash(result.image)
         rejected = check_image(result.image, result.defects, settings.gates)
         if not rejected and nearest_bits(bits, settings.held_out) <= settings.gates.duplicate_bits:

@@ -94,12 +94,14 @@ class Generated:
         defects: What is wrong with the weld, where the generator knows.
         defect_masks: Kind -> (H, W) uint8, 255 on the defect, where the generator knows.
         prompt: Text that made it, or empty.
+        use: What the request's photo was for, where that is not what was asked; else None.
     """
 
     image: RGB
     defects: tuple[DefectBox, ...] = ()
     defect_masks: Mapping[str, RGB] = field(default_factory=dict)
     prompt: str = ""
+    use: str | None = None
 
 
 class Generator(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from weldgen.synthesis.render.scene import Render, render_scene
 from weldgen.synthesis.render.shot import Shot, measure
 from weldgen.synthesis.render.style import SYNTHETIC, SceneStyle, sample_scene
 from weldgen.synthesis.render.transplant import Others, transplant
-from weldgen.synthesis.requests import TRANSPLANT, UNKNOWN, Generated, Request
+from weldgen.synthesis.requests import PATTERN, TRANSPLANT, UNKNOWN, Generated, Request
 
 # Photos are kept at this many times the size of what is made of them.
 _KEPT_SCALE = 1.5
@@ -48,14 +49,15 @@ class RenderGenerator:
         size = (request.width, request.height)
         wanted = draw_defects(request.recipe, stream(request.seed, "recipe"))
         shot = _shot(request.photo, max(size)) if request.photo else None
-        if shot is not None and request.use == TRANSPLANT:
-            weld = _shot(request.weld, max(size)) if request.weld else None
-            made = self._transplant(request, shot, weld, wanted)
-            if made is None and weld is not None:  # the two welds do not fit: the sound one stays on its own plate
-                shot, made = weld, self._transplant(request, weld, None, wanted)
-            if made is not None:
-                return self._liken(made, shot, request.seed)
-        return self._render(request, wanted, shot)
+        if shot is None or request.use != TRANSPLANT:
+            return self._render(request, wanted, shot)
+        weld = _shot(request.weld, max(size)) if request.weld else None
+        made = self._transplant(request, shot, weld, wanted)
+        if made is None and weld is not None:  # the two welds do not fit: the sound one stays on its own plate
+            shot, made = weld, self._transplant(request, weld, None, wanted)
+        if made is None:  # where its weld lies is not certain
+            return replace(self._render(request, wanted, shot), use=PATTERN)
+        return self._liken(made, shot, request.seed)
 
     def _transplant(
         self, request: Request, shot: Shot, weld: Shot | None, wanted: Sequence[tuple[str, float]]
