@@ -37,6 +37,11 @@ def _networks_are_compiled_once() -> Iterator[None]:
     from weldgen.cleaning import detectors
 
     kept: dict[tuple[Any, ...], Any] = {}
+    temporary, checkout = Path(tempfile.gettempdir()), Path(__file__).parent.parent
+
+    def is_own(path: Path) -> bool:
+        """Whether a test made it; a checkout may lie in the folder of temporary files too."""
+        return temporary in path.parents and checkout not in path.parents
 
     def keep(load: Callable[..., Any], *key: Any) -> Any:
         if key not in kept:
@@ -45,8 +50,9 @@ def _networks_are_compiled_once() -> Iterator[None]:
 
     def compiled(kind: Callable[..., Any]) -> Callable[..., Any]:
         def load(model: Path | bytes, *rest: Any) -> Any:
-            own = isinstance(model, bytes) or Path(tempfile.gettempdir()) in model.absolute().parents
-            return kind(model, *rest) if own else keep(lambda: kind(model, *rest), kind, model.absolute(), repr(rest))
+            if isinstance(model, bytes) or is_own(model.absolute()):
+                return kind(model, *rest)
+            return keep(lambda: kind(model, *rest), kind, model.absolute(), repr(rest))
 
         return load
 

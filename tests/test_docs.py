@@ -23,18 +23,20 @@ SMALLER = {
     "--config-name quick_test": "--config-name quick_test data.image_size=64 training.min_steps=0",
     "run smoke": "run smoke train.data.image_size=64 train.training.min_steps=0 synth.n=6 synth.size_px=96 "
     "synth.jobs=1",
+    "weldgen bench models/export/classifier.onnx": "weldgen bench models/export/classifier.onnx --runs 3",
 }  # fmt: skip
+# Of the tiny networks the residual one is exported fastest.
 # One job for synthesis: to start processes takes longer than to make so few images; test_generate.py starts some.
 SETTINGS = """
 clean:
   detect: {canvas_size_px: 256, rapidocr_canvas_px: 256, mag_ratio: 1.0}
 synth: {n: 8, size_px: 96, jobs: 1}
 train:
-  model: {backbone: test_convnext.r160_in1k, weights: none}
+  model: {backbone: test_resnet.r160_in1k, weights: none}
   data: {image_size: 64}
   training: {epochs: 2, min_steps: 0, batch_size: 8}
 review:
-  model: {backbone: test_convnext.r160_in1k, weights: none}
+  model: {backbone: test_resnet.r160_in1k, weights: none}
   image_size: 64
 """
 DEMO = """
@@ -46,7 +48,7 @@ steps:
   - stage: mix
   - stage: train
     config:
-      model: {backbone: test_convnext.r160_in1k, weights: none}
+      model: {backbone: test_resnet.r160_in1k, weights: none}
       data: {image_size: 64}
       training: {epochs: 1, min_steps: 0}
   - stage: evaluate

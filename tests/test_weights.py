@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
+import os
 import subprocess
 import tarfile
 
@@ -40,6 +41,21 @@ def test_pull_checks_the_content_and_find_sees_it(small):
     with pytest.raises(BackendError, match="not the known file") as raised:
         weights.require("small")
     assert "weldgen models pull small" in raised.value.hint
+
+
+def test_a_file_is_read_once_until_it_changes(small, monkeypatch):
+    path = weights.pull("small")
+    read = []
+    monkeypatch.setattr(
+        weights, "_sha256", lambda path: read.append(path) or hashlib.sha256(path.read_bytes()).hexdigest()
+    )
+    assert weights.require("small") == weights.require("small") == path
+    assert len(read) == 1
+    path.write_bytes(b"weightz")  # of the same length
+    os.utime(path, ns=(0, 1))
+    for _ in range(2):
+        with pytest.raises(BackendError, match="not the known file"):
+            weights.require("small")
 
 
 def test_a_wrong_download_is_not_kept(small):

@@ -36,7 +36,7 @@ PLAIN = StageConfig()
 def members(trained, tmp_path_factory, tiny_config):
     """Two models of the same photos that differ in frame, backbone and temperature."""
     other = tmp_path_factory.mktemp("other") / "model"
-    config = tiny_config(data={"image_size": 96}, model={"backbone": "test_convnext.r160_in1k"})
+    config = tiny_config(data={"image_size": 96}, model={"backbone": "test_resnet.r160_in1k"})
     train(trained[1], other, config)
     save_card(other, replace(load_card(other), temperature=2.5, warnings=("doubtful",), licences={"x": "MIT"}))
     return trained[0], other

@@ -82,6 +82,17 @@ def test_an_exported_file_has_no_validation_photos(refitted):
     assert json.loads(metadata_of(replace(card, learned_validation=False), 0.0, "fp32", None)["seen"])["val"]
 
 
+class First(torch.nn.Module):
+    """Stands for the backbone: so many of the pixels."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def forward(self, pixels):
+        return pixels.flatten(1)[:, : self.count]
+
+
 def test_an_exported_file_is_not_measured_on_validation_photos_that_it_learned(refitted, tmp_path, without_letterbox):
     model, photos = refitted
     seen = {s: name for name, ids in load_card(model).seen.items() for s in ids}
@@ -89,6 +100,7 @@ def test_an_exported_file_is_not_measured_on_validation_photos_that_it_learned(r
     divided = shutil.copytree(photos, tmp_path / "divided")
     (divided / METADATA_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
     network, card = load_model(model)
+    network.backbone = First(network.embedding.in_features)  # the file is refused for what it says of itself
     data = to_onnx(without_letterbox(network, card.frame), metadata_of(card, 0.0, "fp32", None))
     (tmp_path / "classifier.onnx").write_bytes(data)
     with pytest.raises(DataError, match="in split 'val', but the model learned it") as caught:

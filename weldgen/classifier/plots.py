@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from weldgen.classifier.curves import Curve
 from weldgen.classifier.metrics import Counts, normalised
@@ -15,6 +16,7 @@ from weldgen.classifier.metrics import Counts, normalised
 # More classes than this have their names beside the curves instead of over them.
 _NAMES_WITHIN = 4
 _BLUE, _GREY = "#2f6690", "#8a97a3"
+_DPI = 130
 
 
 def confusion_png(matrix: Counts, labels: Sequence[str], *, shares: bool, title: str) -> bytes:
@@ -47,7 +49,7 @@ def confusion_png(matrix: Counts, labels: Sequence[str], *, shares: bool, title:
             axes.text(
                 column, row, text, ha="center", va="center", color="white" if values[row, column] > 0.5 else "black"
             )
-    return _png(figure)
+    return to_png(figure)
 
 
 def roc_png(curves: Sequence[Curve], title: str) -> bytes:
@@ -57,7 +59,7 @@ def roc_png(curves: Sequence[Curve], title: str) -> bytes:
     _draw(figure, axes, curves, "AUROC", "default")
     axes.set(xlabel="false positive rate", ylabel="true positive rate")
     axes.set_title(f"{title}, ROC", fontsize=10)
-    return _png(figure)
+    return to_png(figure)
 
 
 def precision_recall_png(curves: Sequence[Curve], title: str) -> bytes:
@@ -68,7 +70,7 @@ def precision_recall_png(curves: Sequence[Curve], title: str) -> bytes:
         axes.axhline(curve.chance, color=line.get_color(), linestyle=":", linewidth=1)
     axes.set(xlabel="recall", ylabel="precision")
     axes.set_title(f"{title}, precision-recall", fontsize=10)
-    return _png(figure)
+    return to_png(figure)
 
 
 def reliability_png(calibration: Mapping[str, Any], title: str) -> bytes:
@@ -99,7 +101,7 @@ def reliability_png(calibration: Mapping[str, Any], title: str) -> bytes:
     for middle, row in zip(middles, filled, strict=True):
         below.annotate(str(row["n"]), (middle, row["n"]), ha="center", va="bottom", fontsize=7)
     below.set(xlabel="confidence", ylabel="photos", ylim=(0, 1.25 * max(row["n"] for row in filled)))
-    return _png(figure)
+    return to_png(figure)
 
 
 def _square(classes: int) -> tuple[Any, Any]:
@@ -124,9 +126,13 @@ def _draw(figure: Any, axes: Any, curves: Sequence[Curve], area: str, steps: str
         axes.legend(loc="lower left" if steps == "steps-post" else "lower right", fontsize=8)
 
 
-def _png(figure: Any) -> bytes:
+def to_png(figure: Any) -> bytes:
+    """A figure as PNG, drawn once: matplotlib's own saving draws a figure that has a layout twice."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
+    figure.set_dpi(_DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     stream = io.BytesIO()
-    FigureCanvasAgg(figure).print_figure(stream, dpi=130, format="png")
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).save(stream, "PNG", dpi=(_DPI, _DPI))
     return stream.getvalue()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +56,9 @@ class Letterbox(nn.Module):
         tall, wide = self.frame
         batch, height, width = images.shape[:3]
         coarse = torch.sym_max(height // (2 * tall), width // (2 * wide))
-        block = torch.sym_max(1, torch.sym_min(coarse, torch.sym_min(height, width)))
-        rows, columns = height // block, width // block
-        whole = images[:, : rows * block, : columns * block]
+        block = _short(torch.sym_max(1, torch.sym_min(coarse, torch.sym_min(height, width))))
+        rows, columns = _short(height // block), _short(width // block)
+        whole = images.narrow(1, 0, rows * block).narrow(2, 0, columns * block)
         pixels = whole.reshape(batch, rows, block, columns, block, 3).float().mean(dim=(2, 4))  # (B, rows, columns, 3)
         down, inside_y = self._weights((height, tall), (width, wide), block, rows)
         across, inside_x = self._weights((width, wide), (height, tall), block, columns)
@@ -92,6 +93,15 @@ class Letterbox(nn.Module):
         reach = torch.clamp(step, min=1.0)
         weights = torch.relu(1 - (source[None] - centre[:, None]).abs() / reach) * inside[:, None]
         return weights / torch.clamp(weights.sum(dim=1, keepdim=True), min=1e-6), inside
+
+
+def _short(size: Size) -> Size:
+    """The same size, of 1 at least; the exporter would reason for many seconds on the whole expression of it."""
+    if isinstance(size, int):
+        return size
+    symbol = cast(Size, torch.scalar_tensor(size, dtype=torch.int64).item())
+    torch._check(symbol >= 1)
+    return symbol
 
 
 def _scalar(value: Size) -> Tensor:

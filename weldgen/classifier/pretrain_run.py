@@ -24,6 +24,7 @@ from weldgen.classifier.network import WeldNetwork, adapt_statistics
 from weldgen.classifier.pretrain_keeper import PretrainKeeper
 from weldgen.classifier.pretraining import PretrainConfig
 from weldgen.classifier.run import length_notes
+from weldgen.classifier.signals import keep_signals
 from weldgen.classifier.spread import MEASURED, collapsed, measure_spread, squares
 from weldgen.classifier.trainer import choose_precision, lightning_options, quiet_lightning
 from weldgen.classifier.views import Photos, ViewSet
@@ -88,7 +89,8 @@ def fit(photos: Photos, *, out: Path, device: str, config: PretrainConfig) -> Re
     with quiet_lightning():
         trainer = _trainer(out, device, precision, length, config, keeper)
         try:
-            trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
+            with keep_signals(trainer):
+                trainer.fit(module, loader, ckpt_path=resume, weights_only=True)
         except SystemExit as error:  # Lightning turns Ctrl-C into an exit; the command line has its own words for it
             raise KeyboardInterrupt from error
         except torch.OutOfMemoryError as error:

@@ -24,6 +24,7 @@ from weldgen.classifier.plan import Plan
 from weldgen.classifier.progressive import frames_by_epoch
 from weldgen.classifier.settings import TrainConfig
 from weldgen.classifier.share import PartOfBatches, Share
+from weldgen.classifier.signals import keep_signals
 from weldgen.classifier.watch import watchers
 from weldgen.errors import BackendError
 from weldgen.runtime import cpu_count, resolve_jobs
@@ -154,7 +155,8 @@ def run_trainer(
         KeyboardInterrupt: The user stopped it.
     """
     try:
-        trainer.fit(module, loaders[0], loaders[1], ckpt_path=resume, weights_only=True)
+        with keep_signals(trainer):
+            trainer.fit(module, loaders[0], loaders[1], ckpt_path=resume, weights_only=True)
     except SystemExit as error:  # Lightning turns Ctrl-C into an exit; the command line has its own words for it
         raise KeyboardInterrupt from error
     except TorchDynamoException as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import weldgen
 from weldgen.classifier.metrics import wilson_interval
 from weldgen.classifier.outcomes import Outcome
 from weldgen.classifier.paired import Answers, Pair, balanced_interval, compare_pair, resample
+from weldgen.classifier.plots import to_png
 from weldgen.classifier.settings import TrainConfig
 from weldgen.classifier.space import TuneConfig, apply, differing
 from weldgen.data.dataset import Sample
@@ -190,11 +190,9 @@ class Tuning:
 
     def png(self) -> bytes:
         """Balanced accuracy over the trials, and the importance of the settings, as PNG."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(10, 3.8), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
         history, importance = figure.subplots(1, 2, width_ratios=(3, 2))
         styles = {"complete": ("o", "#b4500f"), "pruned": ("x", "#9aa7b3")}
         for state, (marker, colour) in styles.items():
@@ -218,6 +216,4 @@ class Tuning:
             importance.set_axis_off()
         for axes in (history, importance):
             axes.spines[["top", "right"]].set_visible(False)
-        stream = io.BytesIO()
-        canvas.print_figure(stream, dpi=130, format="png")
-        return stream.getvalue()
+        return to_png(figure)
