@@ -143,3 +143,35 @@ def test_a_clear_stroke_does_not_vouch_for_the_pores_that_the_second_look_joins_
     twice = segmenter.look_again(image, seen(image, 1.5)).ink
     assert twice[90, 180] == pytest.approx(0.95)
     assert twice[90, 250] == pytest.approx(0.01)
+
+
+@pytest.fixture(scope="module")
+def written(segmenter):
+    """A large photo with writing in one corner of it, the writing taken out, and what the network saw before."""
+    image = render_scene(sample_scene(FIRST_SEED, style=PHOTO), 1536, 1024).image
+    marked = image.copy()
+    cv2.putText(marked, "AS 58-7", (200, 330), cv2.FONT_HERSHEY_SIMPLEX, 2.0, (30, 30, 40), 7, cv2.LINE_AA)
+    return image, segmenter.segment(marked), np.any(image != marked, axis=2)
+
+
+def test_only_what_was_changed_is_seen_again(segmenter, written, monkeypatch):
+    image, before, changed = written
+    whole = segmenter.segment(image)
+    pixels = []
+    see = InkSegmenter._see
+    monkeypatch.setattr(InkSegmenter, "_see", lambda self, canvas: pixels.append(canvas.size / 3) or see(self, canvas))
+    found = segmenter.segment_changed(image, before, changed)
+    assert len(pixels) == 1 and pixels[0] < 0.3 * whole.ink.size
+    assert before.ink.max() > 0.95 and np.abs(found.ink - whole.ink).max() < 0.05
+    assert np.abs(found.stamped - whole.stamped).max() < 0.05
+    far = np.ones_like(found.ink, bool)
+    far[:450, :800] = False
+    assert np.array_equal(found.ink[far], before.ink[far])
+
+
+def test_where_much_was_changed_all_is_seen_again(segmenter, written):
+    image, before, changed = written
+    everywhere = changed.copy()
+    everywhere[[5, -5], [5, -5]] = True
+    assert np.array_equal(segmenter.segment_changed(image, before, everywhere).ink, segmenter.segment(image).ink)
+    assert segmenter.segment_changed(image, before, np.zeros_like(changed)) is before

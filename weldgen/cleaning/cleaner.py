@@ -80,8 +80,8 @@ class Cleaner:
         """
         if given is not None:
             result = self._fill(image, given, self.inpaint.feather_px)
-            return Cleaned(result, given, [], len(self._find(result, self.detectors).regions))
-        found, seen, all_looked = self._first_look(image)
+            return Cleaned(result, given, [], len(self._look(result).regions))
+        found, seen, all_looked, ink_seen = self._first_look(image)
         never = boxes_mask(self.mask.exclude, image.shape)
         always = boxes_mask(self.mask.include, image.shape)
         wide, ink, regions, labels = found.holes | always, found.ink | always, list(found.regions), found.labels
@@ -94,7 +94,10 @@ class Cleaner:
             # a tight hole is ink up to its edge: blended, that would come back as an outline
             feather_px = 0 if self.inpaint.keep_margin else self.inpaint.feather_px
             result = self._fill(fill_paper(image, holes, paper, self._context(image)), holes & ~paper, feather_px)
-            left = self._find(result, self.detectors[-1:], [region for region in seen if not _inside(region, wide)])
+            with self.looking:
+                ink_seen = self.segmenter.segment_changed(result, ink_seen, wide)
+                again = detect_all(self.detectors[-1:], result)
+            left = self._masked(result, [*(r for r in seen if not _inside(r, wide)), *again], ink_seen)
             # what all have looked at is as it was; on a label, nothing but print is writing
             done = ~dilate(wide, self._around(image)) if all_looked or attempt else np.zeros_like(wide)
             left = _without(left, done | labels & ~left.prints)
@@ -106,14 +109,15 @@ class Cleaner:
             regions += left.regions
         return Cleaned(result, holes, regions, len(left.regions))
 
-    def _first_look(self, image: RGB) -> tuple[TextMask, list[TextRegion], bool]:
-        """What is to go, all that detectors saw, and whether all of them looked: the first does unless it sees nothing.
+    def _first_look(self, image: RGB) -> tuple[TextMask, list[TextRegion], bool, InkMap]:
+        """What is to go, what detectors and network saw, and whether all detectors looked.
 
-        The last one looks at the result anyway, and at all of the photo there.
+        The first one does, and the others only where there seems to be no writing: the last one looks at the result
+        anyway, and at all of the photo there.
         """
         with self.looking:
-            regions, ink = detect_all(self.detectors[:1], image), self.segmenter.segment(image)
-            ink = look_closer(self.segmenter, image, ink, regions)
+            regions, seen = detect_all(self.detectors[:1], image), self.segmenter.segment(image)
+            ink = look_closer(self.segmenter, image, seen, regions)
         found = self._masked(image, regions, ink)
         if found.holes.any():
             # now, not at the result: the network knows a broad stroke better where there are others
@@ -121,14 +125,14 @@ class Cleaner:
                 again = self.segmenter.look_again(image, ink)
             found = found if again is ink else self._masked(image, regions, again)
         if found.holes.any() or len(self.detectors) == 1:
-            return found, regions, len(self.detectors) == 1
+            return found, regions, len(self.detectors) == 1, seen
         with self.looking:
             regions += detect_all(self.detectors[1:], image)
-        return self._masked(image, regions, ink), regions, True
+        return self._masked(image, regions, ink), regions, True, seen
 
-    def _find(self, image: RGB, detectors: Sequence[TextDetector], known: Sequence[TextRegion] = ()) -> TextMask:
+    def _look(self, image: RGB) -> TextMask:
         with self.looking:
-            regions, ink = [*known, *detect_all(detectors, image)], self.segmenter.segment(image)
+            regions, ink = detect_all(self.detectors, image), self.segmenter.segment(image)
         return self._masked(image, regions, ink)
 
     def _masked(self, image: RGB, regions: Sequence[TextRegion], ink: InkMap) -> TextMask:

@@ -148,6 +148,8 @@ class RapidOcrDetector:
         network = self._engine._load_det_model()
         # rapidocr sorts the boxes but not their scores, which mixes them up; their order does not matter here
         network.sorted_boxes = lambda boxes: boxes
+        # by numbers of double precision it would take twice as long to prepare a photo
+        network.mean, network.std = (np.asarray(values, np.float32) for values in (network.mean, network.std))
         if device == "cpu":
             ranges = ranges_for(self.name, file, config.precision)
             network.session = _maps_of(Network(file, precision=config.precision, ranges=ranges))

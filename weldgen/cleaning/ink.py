@@ -18,6 +18,7 @@ from weldgen.cleaning.settings import INK_WEIGHT, InkConfig
 from weldgen.inference import Network, ranges_for
 
 RGB = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
 # The network halves its input five times.
@@ -27,6 +28,9 @@ _MULTIPLE_PX = 32
 _SEEN, _FAINTLY, _CERTAIN = 0.3, 0.2, 0.75
 # More than this the first look does not count for: a clear stroke is no reason to believe in what lies beside it.
 _CLEARLY = 0.4
+# Of a photo that was changed, so much around the changes is looked at, in pixels of the canvas; all of it, where that
+# is more than this share.
+_SIGHT_PX, _WORTHWHILE = 96, 0.85
 # Small photos are enlarged by at most this.
 _MAX_ENLARGEMENT = 1.5
 
@@ -71,6 +75,32 @@ class InkSegmenter:
         """Ink on a photo, (H, W, 3) uint8 RGB of any size."""
         return self.segment_at(image, self.scale(image))
 
+    def segment_changed(self, image: RGB, seen: InkMap, changed: Mask) -> InkMap:
+        """Ink on a photo that was changed in places since it was seen: only they, and what is near, are looked at.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            seen: What `segment` saw before.
+            changed: (H, W) bool.
+        """
+        scale = self.scale(image)
+        height, width = seen.ink.shape
+        spans = [_span(np.flatnonzero(changed.any(axis=1 - axis)), scale, (height, width)[axis]) for axis in (0, 1)]
+        sides = [stop - start for (start, stop), _ in spans]
+        if sides[0] * sides[1] > _WORTHWHILE * height * width:
+            return self.segment_at(image, scale)
+        if not min(sides):
+            return seen
+        rows, columns = (slice(*looked) for looked, _ in spans)
+        found = self._see(self._on_canvas(image, scale)[rows, columns])
+        planes = [seen.ink.copy(), seen.stamped.copy()]
+        (top, below), (left, right) = (taken for _, taken in spans)
+        for plane, fresh in zip(planes, (found.ink, found.stamped), strict=True):
+            plane[top:below, left:right] = fresh[
+                top - rows.start : below - rows.start, left - columns.start : right - columns.start
+            ]
+        return InkMap(*planes)
+
     def look_again(self, image: RGB, seen: InkMap) -> InkMap:
         """Add what a photo that was enlarged shows at half of that size, in which broad strokes are not too broad.
 
@@ -96,14 +126,45 @@ class InkSegmenter:
 
     def segment_at(self, image: RGB, scale: float) -> InkMap:
         """Ink on an image, (H, W, 3) uint8 RGB, that is enlarged so many times first."""
+        return self._see(self._on_canvas(image, scale))
+
+    @staticmethod
+    def _on_canvas(image: RGB, scale: float) -> RGB:
+        """The image at the size that the network sees."""
         height, width = image.shape[:2]
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        canvas = cv2.resize(image, size, interpolation=method)
-        below, right = -size[1] % _MULTIPLE_PX, -size[0] % _MULTIPLE_PX
-        padded = cv2.copyMakeBorder(canvas, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.resize(image, size, interpolation=method), np.uint8)
+
+    def _see(self, canvas: RGB) -> InkMap:
+        """What the network says of a picture, at its size."""
+        height, width = canvas.shape[:2]
+        padded = cv2.copyMakeBorder(
+            canvas, 0, -height % _MULTIPLE_PX, 0, -width % _MULTIPLE_PX, cv2.BORDER_REPLICATE
+        )  # fmt: skip
         ink, stamped = (probability(logits, padded.shape) for logits in self._network(padded[None])[0][0])
-        return InkMap(*(np.ascontiguousarray(plane[: size[1], : size[0]]) for plane in (ink, stamped)))
+        return InkMap(*(np.ascontiguousarray(plane[:height, :width]) for plane in (ink, stamped)))
+
+
+def _span(changed: npt.NDArray[np.intp], scale: float, side: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Along one side of the canvas: what is looked at, and the part of it of which all that matters is in sight.
+
+    Args:
+        changed: Rows or columns of the photo, in order.
+        scale: Of the canvas.
+        side: Of the canvas, in pixels.
+
+    Returns:
+        First and last but one, each.
+    """
+    if not len(changed):
+        return (0, 0), (0, 0)
+    first, last = int(changed[0] * scale), int(np.ceil((changed[-1] + 1) * scale))
+    # the network's grid stays where it was
+    start = max(0, first - _SIGHT_PX) // _MULTIPLE_PX * _MULTIPLE_PX
+    stop = min(side, -(-(last + _SIGHT_PX) // _MULTIPLE_PX) * _MULTIPLE_PX)
+    taken = (0 if start == 0 else start + _SIGHT_PX // 2, side if stop == side else stop - _SIGHT_PX // 2)
+    return (start, stop), taken
 
 
 def probability(logits: Floats, shape: tuple[int, ...]) -> Floats:

@@ -49,7 +49,8 @@ def kin_strokes(lab: Floats, probability: Floats, strokes: Mask, inside: Mask) -
         return result
     ink, usual = np.median(lab[sure], axis=0), np.median(lab[metal], axis=0)
     # what is nearer to the ink than to usual metal may be ink that was missed, and is no metal to compare with
-    plain = metal & (np.linalg.norm(lab - usual, axis=2) < np.linalg.norm(lab - ink, axis=2))
+    colours, plain = lab[metal], np.zeros_like(metal)
+    plain[metal] = np.linalg.norm(colours - usual, axis=1) < np.linalg.norm(colours - ink, axis=1)
     off = lab - _metal_near(lab, plain, _NEAR * width, usual)
     towards = np.median(off[sure], axis=0)
     contrast = float(np.linalg.norm(towards))
