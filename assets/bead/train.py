@@ -10,17 +10,16 @@ the seed and what was measured.
 from __future__ import annotations
 
 import argparse
-from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from assets.bead.examples import UNJUDGED, WELD, Examples
-from assets.training.tools import DECAY, HELD_OUT, Log, Replay, follow, rate_factor
-from assets.training.unet import UNet, export, prepared, start
+from assets.training.tools import DECAY, HELD_OUT, Replay
+from assets.training.unet import Plan, UNet, export, held_out, learn, prepared, start
 
 SEED = 30
 HELD_OUT_VIEWS = 192
@@ -46,6 +45,14 @@ def loss_of(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     shared = (probability * truth).sum(dim=(1, 2))
     dice = 1 - (2 * shared + 20) / (probability.sum(dim=(1, 2)) + truth.sum(dim=(1, 2)) + 20)
     return (entropy * judged).sum() / judged.sum().clamp(min=1) + 0.5 * dice.mean()
+
+
+def loss_of_views(net: UNet, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """`loss_of` a batch of images and targets, seen at a size drawn at random."""
+    images, targets = batch
+    side_px = SIDES_PX[int(torch.randint(len(SIDES_PX), ()))]
+    small = F.interpolate(prepared(images), size=(side_px, side_px), mode="area")
+    return loss_of(F.interpolate(net(small), size=images.shape[1:3], mode="bilinear", align_corners=False), targets)
 
 
 @torch.inference_mode()
@@ -81,45 +88,15 @@ def main() -> None:
     asked = parser.parse_args()
     torch.manual_seed(SEED)
     files = sorted(asked.welds.glob("*.jpg"))
-    judge = Examples(files[:HELD_OUT], SEED + 1)
-    views = [judge.example(index) for index in range(HELD_OUT_VIEWS)]
-    columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*views, strict=True)]
-    held_out = [tuple(column[at : at + 16] for column in columns) for at in range(0, HELD_OUT_VIEWS, 16)]
+    views = held_out(Examples(files[:HELD_OUT], SEED + 1).example, HELD_OUT_VIEWS, asked.device)
     supply = Replay(Examples(files[HELD_OUT:], SEED).example, asked.workers, torch.device(asked.device), asked.first)
     net = start(bead_net(), asked.resume).to(asked.device)
-    average = deepcopy(net).requires_grad_(False)
-    encoder = dict(net.encoder.named_parameters())
-    for name, parameter in encoder.items():
+    for name, parameter in net.encoder.named_parameters():
         parameter.requires_grad_(not name.startswith(EARLY))
-    parts = [
-        {"params": [p for p in encoder.values() if p.requires_grad], "lr": 0.35 * asked.rate},
-        {"params": [*net.up.parameters(), *net.last.parameters()], "lr": asked.rate},
-    ]
-    optimiser = torch.optim.AdamW(parts, weight_decay=0.01)
-    peaks = [group["lr"] for group in optimiser.param_groups]
     decay = DECAY if asked.device != "cpu" else SHORT_DECAY
-    log = Log(asked.out / "log.jsonl", min(5.0, asked.minutes / 6))
-    while log.minutes < asked.minutes:
-        factor = rate_factor(log.step, log.minutes / asked.minutes)
-        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
-        images, targets = supply.draw(asked.batch)
-        side_px = SIDES_PX[int(torch.randint(len(SIDES_PX), ()))]
-        small = F.interpolate(prepared(images), size=(side_px, side_px), mode="area")
-        logits = F.interpolate(net(small), size=images.shape[1:3], mode="bilinear", align_corners=False)
-        loss = loss_of(logits, targets)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-        optimiser.step()
-        follow(average, net, decay)
-        if log.take(loss.item()):
-            log.write(measure(average, held_out) | {"examples": float(supply.seen)})
-            torch.save(average.state_dict(), asked.out / "bead.pt")
-    log.write(measure(average, held_out) | {"examples": float(supply.seen)})
-    torch.save(average.state_dict(), asked.out / "bead.pt")
-    supply.close()
-    export(average.cpu(), asked.out / "bead.onnx")
+    plan = Plan(asked.minutes, asked.batch, asked.rate, decay, asked.out / "bead.pt")
+    average = learn(net, supply, loss_of_views, partial(measure, held_out=views), plan)
+    export(average, asked.out / "bead.onnx")
 
 
 if __name__ == "__main__":

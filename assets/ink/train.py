@@ -10,19 +10,17 @@ this file for the data, the seed and what was measured.
 from __future__ import annotations
 
 import argparse
-from copy import deepcopy
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from assets.ink.examples import INK, STAMPED, UNJUDGED, Examples
 from assets.training.hands import Fonts
-from assets.training.tools import DECAY, Log, Replay, arguments, follow, rate_factor, split_pictures
-from assets.training.unet import UNet, export, prepared, start
+from assets.training.tools import DECAY, Replay, arguments, split_pictures
+from assets.training.unet import Plan, UNet, export, held_out, learn, prepared, start
 from assets.training.writing import USUAL, Habits
 from weldgen.classifier.trainer import choose_precision
 
@@ -104,12 +102,9 @@ def supply_and_judge(asked: argparse.Namespace) -> tuple[Replay, list[tuple[torc
     habits = Habits(fonts, asked.broad_share, asked.dots_weight, asked.plain_share)
     shares = {name: getattr(asked, name) for name in ("pores_share", "pale_share", "glare_share")}
     drawn_on = partial(Examples, habits=habits, **shares)
-    judge = drawn_on(kept, SEED + 1)
-    crops = [judge.example(index) for index in range(HELD_OUT_CROPS)]
-    columns = [torch.from_numpy(np.stack(column)).to(asked.device) for column in zip(*crops, strict=True)]
-    held_out = [tuple(column[at : at + 16] for column in columns) for at in range(0, HELD_OUT_CROPS, 16)]
+    crops = held_out(drawn_on(kept, SEED + 1).example, HELD_OUT_CROPS, asked.device)
     supply = Replay(drawn_on(pictures, SEED).example, asked.workers, torch.device(asked.device), asked.first)
-    return supply, held_out
+    return supply, crops
 
 
 def settle(net: UNet) -> None:
@@ -125,43 +120,24 @@ def main() -> None:
     """Train for so many minutes, then export."""
     asked = parse()
     torch.manual_seed(SEED)
-    supply, held_out = supply_and_judge(asked)
+    supply, crops = supply_and_judge(asked)
     net = start(ink_net(), asked.resume).to(asked.device)
-    average = deepcopy(net).requires_grad_(False)
     if asked.settled:
         settle(net)
-    learning = [(name, parameter) for name, parameter in net.named_parameters() if parameter.requires_grad]
-    parts = [
-        {"params": [p for n, p in learning if n.startswith("encoder.")], "lr": 0.35 * asked.rate},
-        {"params": [p for n, p in learning if not n.startswith("encoder.")], "lr": asked.rate},
-    ]
-    decay = SETTLED_DECAY if asked.settled else DECAY
     half = choose_precision("auto", asked.device) == "bf16"
-    optimiser = torch.optim.AdamW(parts, weight_decay=0.01)
-    peaks = [group["lr"] for group in optimiser.param_groups]
-    log = Log(asked.out / "log.jsonl", min(5.0, asked.minutes / 6))
-    while log.minutes < asked.minutes:
-        factor = rate_factor(log.step, log.minutes / asked.minutes)
-        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
-            group["lr"] = peak * factor
-        images, targets = supply.draw(asked.batch)
+
+    def loss(net: UNet, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        images, targets = batch
         with torch.autocast(asked.device, torch.bfloat16, enabled=half):
             logits = net(prepared(images))
-        loss = loss_of(logits.float(), targets)
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(net.parameters(), 2.0)
-        optimiser.step()
-        follow(average, net, decay)
-        if log.take(loss.item()):
-            log.write(measure(average, held_out) | {"examples": float(supply.seen)})
-            torch.save(average.state_dict(), asked.out / "ink.pt")
-    log.write(measure(average, held_out) | {"examples": float(supply.seen)})
-    torch.save(average.state_dict(), asked.out / "ink.pt")
-    supply.close()
+        return loss_of(logits.float(), targets)
+
+    decay = SETTLED_DECAY if asked.settled else DECAY
+    plan = Plan(asked.minutes, asked.batch, asked.rate, decay, asked.out / "ink.pt")
+    average = learn(net, supply, loss, partial(measure, held_out=crops), plan)
     with torch.no_grad():
         average.last.bias[0] -= asked.less
-    export(average.cpu(), asked.out / "ink.onnx")
+    export(average, asked.out / "ink.onnx")
 
 
 if __name__ == "__main__":

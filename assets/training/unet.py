@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import timm
 import torch
@@ -13,13 +17,33 @@ import torch.nn.functional as F
 from torch import nn
 
 from assets.training.pictures import CROP_PX
-from assets.training.tools import write_halved
+from assets.training.tools import Log, Replay, follow, rate_factor, write_halved
 from weldgen.classifier.embedded import embedded_state
 
 # Channels of the encoder's features at a half, a quarter, ... of the picture's size.
 CHANNELS = (16, 24, 40, 112, 320)
 # Groups of the encoder's blocks down to each of them.
 _BLOCKS = (1, 2, 3, 5, 7)
+_ENCODER_RATE = 0.35
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a U-Net is trained.
+
+    Attributes:
+        minutes: How long.
+        batch: Examples in a step.
+        rate: Peak of the learning rate; that of ImageNet's encoder is a third of it.
+        decay: Of averaged weights.
+        checkpoint: File of the averaged weights; the log lies beside it.
+    """
+
+    minutes: float
+    batch: int
+    rate: float
+    decay: float
+    checkpoint: Path
 
 
 class Up(nn.Module):
@@ -98,6 +122,63 @@ def start(net: UNet, resume: Path | None) -> UNet:
         if missing:
             raise SystemExit(f"the ImageNet weights lack {missing}")
     return net.to(memory_format=torch.channels_last)
+
+
+def learn(
+    net: UNet,
+    supply: Replay,
+    loss: Callable[[UNet, tuple[torch.Tensor, ...]], torch.Tensor],
+    judge: Callable[[UNet], dict[str, float]],
+    plan: Plan,
+) -> UNet:
+    """Train for so many minutes.
+
+    Args:
+        net: What of it requires a gradient learns.
+        supply: Examples; it is closed at the end.
+        loss: Of a batch.
+        judge: Figures of the averaged network for the log.
+        plan: How.
+
+    Returns:
+        The network with averaged weights; from time to time, and at the end, it is saved as the plan's checkpoint.
+    """
+    average = deepcopy(net).requires_grad_(False)
+    learning = [(name.startswith("encoder."), value) for name, value in net.named_parameters() if value.requires_grad]
+    parts = [
+        {"params": [value for encodes, value in learning if encodes], "lr": _ENCODER_RATE * plan.rate},
+        {"params": [value for encodes, value in learning if not encodes], "lr": plan.rate},
+    ]
+    optimiser = torch.optim.AdamW(parts, weight_decay=0.01)
+    peaks = [group["lr"] for group in optimiser.param_groups]
+    log = Log(plan.checkpoint.parent / "log.jsonl", min(5.0, plan.minutes / 6))
+
+    def report() -> None:
+        log.write(judge(average) | {"examples": float(supply.seen)})
+        torch.save(average.state_dict(), plan.checkpoint)
+
+    while log.minutes < plan.minutes:
+        factor = rate_factor(log.step, log.minutes / plan.minutes)
+        for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+            group["lr"] = peak * factor
+        wrong = loss(net, supply.draw(plan.batch))
+        optimiser.zero_grad()
+        wrong.backward()
+        nn.utils.clip_grad_norm_(net.parameters(), 2.0)
+        optimiser.step()
+        follow(average, net, plan.decay)
+        if log.take(wrong.item()):
+            report()
+    report()
+    supply.close()
+    return average.cpu()
+
+
+def held_out(example: Callable[[int], tuple[Any, ...]], count: int, device: str) -> list[tuple[torch.Tensor, ...]]:
+    """The first so many examples of a supply, in batches of 16."""
+    drawn = [example(index) for index in range(count)]
+    columns = [torch.from_numpy(np.stack(column)).to(device) for column in zip(*drawn, strict=True)]
+    return [tuple(column[at : at + 16] for column in columns) for at in range(0, count, 16)]
 
 
 def export(net: UNet, path: Path) -> None:

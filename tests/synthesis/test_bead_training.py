@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from assets.bead import examples
+from assets.bead import examples, train
 from assets.bead.examples import METAL, UNJUDGED, WELD, Examples, welds
 from assets.bead.train import bead_net, loss_of, measure
-from assets.training.unet import export, prepared
+from assets.training.tools import Replay
+from assets.training.unet import export, prepared, start
 from weldgen.inference import Network
 
 
@@ -87,3 +91,25 @@ def test_the_network_ships_with_the_same_answers(tmp_path):
         wanted = net.small(prepared(torch.from_numpy(image))).numpy()
     assert logits.shape == (1, 1, 24, 40) and np.ptp(wanted) > 0.01
     assert np.abs(logits - wanted).max() < 0.01 * np.ptp(wanted) + 2e-3
+
+
+def test_a_training_learns_saves_and_resumes(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "HELD_OUT", 1)
+    monkeypatch.setattr(train, "HELD_OUT_VIEWS", 16)
+    monkeypatch.setattr(train, "SIDES_PX", (64,))
+    monkeypatch.setattr(train, "Replay", partial(Replay, least=16))
+    asked = ["train", str(folder), "--minutes", "0.01", "--batch", "4", "--workers", "0", "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", asked)
+    train.main()
+    assert (tmp_path / "bead.onnx").stat().st_size < 2e6
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert lines[-1]["step"] >= 1 and 0 <= lines[-1]["overlap_mean"] <= 1
+    begun = start(bead_net(), None).state_dict()
+    saved = start(bead_net(), tmp_path / "bead.pt").state_dict()
+    changed = {
+        name
+        for name in saved
+        if "running" not in name and "tracked" not in name and not torch.equal(saved[name], begun[name])
+    }
+    assert "last.weight" in changed and any(name.startswith("encoder.blocks.4") for name in changed)
+    assert not [name for name in changed if name.startswith(("encoder.conv_stem", "encoder.blocks.0."))]
