@@ -171,9 +171,9 @@ def _with_labels(picture: Floats, rng: Rng) -> Floats:
 
 def _harsh(picture: Floats, rng: Rng) -> Floats:
     """Light from one side, a patch of glare, or a dark photo; in grey now and then."""
-    rows, columns = (np.linspace(-1, 1, CROP_PX, dtype=np.float32)[index] for index in np.ix_(*[range(CROP_PX)] * 2))
+    steps = np.linspace(-1, 1, CROP_PX, dtype=np.float32)
     angle, much = rng.uniform(0, 2 * np.pi), rng.uniform(0.2, 0.9)
-    slope = np.float32(np.cos(angle)) * columns + np.float32(np.sin(angle)) * rows
+    slope = np.float32(np.cos(angle)) * steps[None] + np.float32(np.sin(angle)) * steps[:, None]
     lit = picture * np.exp(np.float32(much) * slope)[:, :, None]
     gain = np.float32(np.exp(rng.normal(0, 0.5)))
     if rng.random() < 0.3:
