@@ -81,6 +81,18 @@ def test_photos_are_used_as_far_as_asked(weld_dataset: Path, tmp_path: Path) -> 
     assert not any(sample.parents for sample in Dataset.open(tmp_path / "plain").samples)
 
 
+def test_nothing_is_put_into_photos_whose_weld_is_not_found(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for index in range(3):
+        plate = np.clip(rng.normal(90 + 20 * index, 8, (96, 144, 3)), 0, 255).astype(np.uint8)
+        write_rgb(tmp_path / "photos" / "good" / f"plate_{index}.png", plate)
+    (tmp_path / "photos" / "bad").mkdir()
+    summary = synth(tmp_path / "photos", tmp_path / "out", _config(n=4, render={"transplant": 1.0}))
+    made = Dataset.open(tmp_path / "out").samples
+    assert {sample.extra["use"] for sample in made} == {"pattern"} and all(sample.parents for sample in made)
+    assert any("4 of 4 images were rendered" in note and "plate_" in note for note in summary.notes)
+
+
 def test_number_of_jobs_does_not_matter(weld_dataset: Path, tmp_path: Path) -> None:
     synth(weld_dataset, tmp_path / "one", _config(jobs=1))
     synth(weld_dataset, tmp_path / "two", _config(jobs=2))

@@ -75,7 +75,9 @@ def find_bead(image: RGB) -> BeadPose:
     likely = (weld_probability(image) + turned) / 2
     cover = _largest_piece(likely)
     if np.count_nonzero(cover) < _LEAST * cover.size:
-        return _not_found(image, np.zeros_like(cover), upright=image.shape[0] > image.shape[1])
+        return _not_found(
+            image, np.zeros((min(cover.shape), max(cover.shape)), np.uint8), upright=cover.shape[0] > cover.shape[1]
+        )
     upright = _runs_down(cover)
     if upright:
         likely, cover = np.ascontiguousarray(likely.T), np.ascontiguousarray(cover.T)

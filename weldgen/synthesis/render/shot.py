@@ -47,7 +47,7 @@ class Shot:
         plate: Look of the plate at the size that is wanted.
         bead: Look of the weld.
         light: How much brighter the flank above the weld's axis is than the one below, -1 to 1, in the transposed
-            photo where the weld is upright.
+            photo where the weld is upright; 0 where its outline is not certain.
         flaws: (H, W) uint8, 255 on the weld's defects, where somebody marked them.
     """
 
@@ -78,7 +78,7 @@ def measure(photo: RGB, long_px: int, flaws: Mask | None = None) -> Shot:
     lab = to_lab(seen)
     octaves = octaves_of(lab[:, :, 0])
     bead, plate = (look_of(lab, octaves, inner(region)) for region in (cover, ~cover))
-    return Shot(photo, pose, plate, bead, _light(lab[:, :, 0], pose), flaws)
+    return Shot(photo, pose, plate, bead, _light(lab[:, :, 0], pose) if pose.outline else 0.0, flaws)
 
 
 def to_lab(image: RGB) -> Plane:
