@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -78,3 +82,21 @@ def test_version_and_models_list(call):
     verified = call("models", "verify")
     assert verified.exit_code == 0
     assert "WRONG" not in verified.output
+
+
+def test_a_reader_who_has_seen_enough_is_no_fault(tmp_path):
+    command = [sys.executable, "-c", "from weldgen.cli import main; main()", "models", "list"]
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and done.stderr == ""
+
+
+def test_another_broken_pipe_is_reported(call, monkeypatch):
+    def broken(*_):
+        raise BrokenPipeError("a worker is gone")
+
+    monkeypatch.setattr("weldgen.weights.find", broken)
+    result = call("models", "list")
+    assert result.exit_code == 1 and "BrokenPipeError: a worker is gone" in result.stderr

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 import re
+import select
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,11 +103,26 @@ def _guarded(function: Callable[[], int], common: Common) -> int:
         typer.echo("interrupted; the same command goes on where it stopped", err=True)
         return EXIT_FAILED
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return EXIT_FAILED
         if common.debug:
             raise
         typer.echo(f"error: {type(error).__name__}: {error}", err=True)
         typer.echo("hint: this is a fault in weldgen; run again with --debug and report what it prints", err=True)
         return EXIT_FAILED
+
+
+def _nobody_reads() -> bool:
+    """Whether who read the output, such as `head`, has seen enough; then what is left of it goes nowhere."""
+    try:
+        poll, output = select.poll(), sys.stdout.fileno()
+    except (AttributeError, OSError):  # Windows; a program that calls us and takes the output itself
+        return False
+    poll.register(output, select.POLLOUT)
+    closed = any(event & select.POLLERR for _, event in poll.poll(0))
+    if closed:  # Python flushes once more at its end, and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output)
+    return closed
 
 
 Words = Annotated[
