@@ -7,6 +7,7 @@ drawing is a toe of the photo.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -51,12 +52,13 @@ class View:
 
     def onto(self, plane: Plane) -> Plane:
         """What was drawn on the canvas, (h, w) or (h, w, channels), in the picture; 0 beyond the canvas."""
-        return np.asarray(cv2.remap(plane, *self._origins(), cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
+        return np.asarray(cv2.remap(plane, *self._origins, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT))
 
     def mask_onto(self, mask: Mask) -> Mask:
         """The same of a mask, whose values are not mixed."""
-        return np.asarray(cv2.remap(mask, *self._origins(), cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT))
+        return np.asarray(cv2.remap(mask, *self._origins, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT))
 
+    @cached_property
     def _origins(self) -> tuple[Plane, Plane]:
         """Column and row of the canvas for each pixel of the picture, the weld followed."""
         height, width = self.picture.shape[:2]
@@ -104,7 +106,7 @@ def see(shot: Shot, size: tuple[int, int], rng: Rng) -> View:
     """A new view of a photo: mirrored, cut, turned a little.
 
     Args:
-        shot: The photo.
+        shot: The photo, its weld's outline certain.
         size: Width and height of the view, transposed where the weld is upright.
         rng: Source of randomness.
     """
@@ -175,12 +177,10 @@ def _course(
         band: First and last column of the weld on the canvas, and its width.
 
     Returns:
-        (canvas width,) float32 each; none and 1 where the outline is not known.
+        (canvas width,) float32 each; 0 and 1 where hardly anything of the weld is in the picture.
     """
     (canvas, to_picture), (first, last, width_px) = drawn, band
     middles, swells = np.zeros(canvas.width, np.float32), np.ones(canvas.width, np.float32)
-    if not pose.outline:
-        return middles, swells
     scale = pose.cover.shape[1] / long_px
     squared = [np.vstack([part, [0, 0, 1]]) for part in (cv2.invertAffineTransform(matrix), to_picture)]
     to_cover = (np.diag([scale, scale, 1.0]) @ squared[0] @ squared[1])[:2]
