@@ -25,10 +25,13 @@ Floats = npt.NDArray[np.float32]
 
 # Grain is what differs from the mean over this width.
 _TONE_SIGMA_PX, _COARSER = 12.0, 3
-# Pixels go together up to this distance.
-_REACH_PX = 48
+# Pixels go together up to this distance: in every direction, and along brush lines. Further away an estimate from so few
+# pixels is mostly chance.
+_ACROSS_PX, _ALONG_PX = 20, 96
+# Which way they run, and how surely, is told by pixels up to this distance that go together by this share at least.
+_TELLING_PX, _TELLING = 32, 0.1
 # Known grain within this distance of the hole counts.
-_NEAR_PX = 20
+_NEAR_PX = 12
 # Share of the variance that goes together with nothing: the camera's noise.
 _NOISE_SHARE = 0.05
 _MOST_STEPS, _PRECISION = 30, 0.1
@@ -172,7 +175,7 @@ class _Field:
         self._shape = shape
         # nothing goes together across the seam of a periodic picture
         whole, self._padded = (
-            tuple(cv2.getOptimalDFTSize(side + 2 * _REACH_PX) for side in sides) for sides in (known.shape, shape)
+            tuple(cv2.getOptimalDFTSize(side + _ALONG_PX) for side in sides) for sides in (known.shape, shape)
         )
         rows, columns = (_steps(side) for side in self._padded)
         products, pairs = (
@@ -181,8 +184,8 @@ class _Field:
         )
         enough = _LEAST_PAIRS * float(pairs[0, 0])
         products, pairs = products[rows[:, None], columns], pairs[rows[:, None], columns]
-        near = np.clip(1 - np.hypot(*np.meshgrid(rows, columns, indexing="ij")) / (2 * _REACH_PX), 0, 1)
-        covariance = np.where(pairs > enough, products / np.maximum(pairs, 1), 0) * near
+        covariance = np.where(pairs > enough, products / np.maximum(pairs, 1), 0)
+        covariance *= _taper(covariance, rows.astype(np.float32)[:, None], columns.astype(np.float32))
         # an estimate from few pixels may be no covariance; its nearest one has no negative power
         self._power = np.maximum(scipy.fft.rfft2(covariance.astype(np.float32)).real, 0)
         self._noise = _NOISE_SHARE * float(_back(self._power, self._padded)[0, 0])
@@ -229,6 +232,28 @@ class _Field:
         spectrum = cv2.mulSpectrums(cv2.dft(padded, nonzeroRows=height), gain, 0)
         back = cv2.dft(spectrum, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE, nonzeroRows=height)
         return np.asarray(back[:height, :width], np.float32)
+
+
+def _taper(covariance: Floats, down: Floats, right: Floats) -> Floats:
+    """How much of a covariance is believed, (H, W) float32, 0 to 1: further along brush lines than across them.
+
+    Args:
+        covariance: (H, W) float32, of pixels at each distance.
+        down: (H, 1) float32, the distances in pixels.
+        right: (W,) float32.
+    """
+    distance = np.hypot(down, right)
+    together = (distance <= _TELLING_PX) & (distance > 0) & (covariance > _TELLING * covariance[0, 0])
+    weight = np.where(together, covariance / np.maximum(distance, 1) ** 2, 0)
+    # twice the angle: a line has no forward and backward
+    cosine, sine = float((weight * (right**2 - down**2)).sum()), float((weight * 2 * down * right).sum())
+    total = float((weight * distance**2).sum())
+    directed = (np.hypot(cosine, sine) / total) ** 0.5 if total else 0.0
+    angle = np.arctan2(sine, cosine) / 2
+    along = right * np.cos(angle) + down * np.sin(angle)
+    across = down * np.cos(angle) - right * np.sin(angle)
+    share = np.hypot(along / (_ACROSS_PX + (_ALONG_PX - _ACROSS_PX) * directed), across / _ACROSS_PX)
+    return np.asarray(0.5 + 0.5 * np.cos(np.pi * np.minimum(share, 1)), np.float32)
 
 
 def _steps(side: int) -> npt.NDArray[np.int32]:
