@@ -47,7 +47,7 @@ _UNEVEN_SIDE_PX = 9
 # Cost, in squared grey levels, of a place that is 100 pixels away.
 _DISTANCE_COST = 25.0
 # How much of the unknown grain is drawn at random: less is nearer to the truth, more looks more like metal.
-_CHANCE = 0.8
+_CHANCE = 0.75
 # Grey levels by which shapes may differ from shading.
 _ALLOWED = 3.0
 # Share of metal of the kind around a pixel that its grain can be learned from.
