@@ -62,6 +62,18 @@ def test_a_dark_table_beside_the_plate_says_nothing(hole):
     assert made.strength[edge].max() < 14 and made.grey[edge].min() > 80
 
 
+def test_calm_metal_stays_calm_beside_rough_metal(hole):
+    dark = np.arange(260) < 130
+    calm = (110 + np.random.default_rng(6).normal(0, 1, hole.shape)).astype(np.float32)
+    truth = np.where(dark, calm, brushed(6, grey=175.0)).astype(np.float32)
+    smooth = np.where(dark, 110.0, 175.0).astype(np.float32) * np.ones((200, 1), np.float32)
+    made = simulate(np.where(hole, 20, truth).astype(np.float32), hole, smooth, 1.0).grey
+    columns = np.arange(260)
+    assert (made - 110)[hole & (columns > 95) & (columns < 124)].std() < 2  # 9 where the edge counts as grain
+    rough = hole & (columns > 136)
+    assert 0.7 < (made - 175)[rough].std() / (truth - 175)[rough].std() < 1.3
+
+
 def test_twice_is_the_same_and_another_size_too(hole, monkeypatch):
     truth = brushed(3)
     marked = np.where(hole, 20, truth).astype(np.float32)

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
+from weldgen.cleaning.field import Field
 from weldgen.cleaning.morphology import dilate, window_of
 from weldgen.cleaning.shapes import shrunk, spread
 
@@ -25,26 +25,20 @@ Floats = npt.NDArray[np.float32]
 
 # Grain is what differs from the mean over this width.
 _TONE_SIGMA_PX, _COARSER = 12.0, 3
-# Pixels go together up to this distance: in every direction, and along brush lines. Further away an estimate from so few
-# pixels is mostly chance.
-_ACROSS_PX, _ALONG_PX = 20, 96
-# Which way they run, and how surely, is told by pixels up to this distance that go together by this share at least.
-_TELLING_PX, _TELLING = 32, 0.1
 # Known grain within this distance of the hole counts.
 _NEAR_PX = 12
-# Share of the variance that goes together with nothing: the camera's noise.
-_NOISE_SHARE = 0.05
-_MOST_STEPS, _PRECISION = 30, 0.1
-# Pairs of known pixels that a distance needs, as a share of the best one.
-_LEAST_PAIRS = 0.02
 # A grey level of noise is always there.
 _LEAST_VARIANCE = 1.0
 # Larger pictures are simulated at half their size; of the finest grain nothing can be known.
 _MOST_PIXELS = 200_000
 _FINE_CHANCE = 0.2
-_SEED = 1
 # Other metal: averaged over this width, its grey is off by more than this, or by this share.
 _LIKE_SIGMA_PX, _LEAST_OFF, _OFF_SHARE = 3.0, 20.0, 0.3
+# Metal counts as much as its grey is near, where grey changes by more than so many deviations of the grain: on the
+# other side of an edge there is other metal. Greys are told apart in at most so many steps.
+_LEAST_STEP, _STEP_DEVIATIONS, _MOST_STEPS_OF_GREY = 10.0, 3.0, 8
+# In the hole, grey is that of the smooth filling, which is as fine as this.
+_SMOOTH_SIGMA_PX = 1.5
 # Where no metal of the kind is near, the smooth filling counts this much.
 _LEAST_WEIGHT = 1e-3
 # Median deviation to standard deviation; grain further off than so many of these is cut.
@@ -85,7 +79,7 @@ def simulate(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> Simulat
     grain = _grain_of(grey, like, smooth)
     window = window_of(hole, _NEAR_PX)
     inside, detail = hole[window], grain.detail[window]
-    field = _Field(grain.detail, like, inside.shape)
+    field = Field(grain.detail, like, inside.shape)
     drawn = chance * field.draw() if chance else np.zeros_like(detail)
     seen = (dilate(inside, _NEAR_PX) & like[window]).astype(np.float32)
     filled = drawn + field.expect(detail - drawn, seen)
@@ -115,7 +109,7 @@ def _simulate_large(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> 
     fine = _grain_of((grey - plain).astype(np.float32), like, np.zeros_like(grey))
     window = window_of(hole, 0)
     inside = hole[window]
-    drawn = min(1.0, chance + _FINE_CHANCE) * fine.strength[window] * _Field(fine.detail, like, inside.shape).draw()
+    drawn = min(1.0, chance + _FINE_CHANCE) * fine.strength[window] * Field(fine.detail, like, inside.shape).draw()
     made = grey.copy()
     made[window] = np.where(inside, whole[window] + drawn, grey[window])
     return Simulated(made, tone, strength, support)
@@ -124,10 +118,14 @@ def _simulate_large(grey: Floats, hole: Mask, smooth: Floats, chance: float) -> 
 def _like(grey: Floats, hole: Mask, smooth: Floats) -> Mask:
     """Known pixels of the metal that the hole is in: not a dark table, not a weld beside it."""
     expected = spread(smooth[:, :, None], hole)[:, :, 0]
-    known = (~hole).astype(np.float32)
-    weight = cv2.GaussianBlur(known, (0, 0), _LIKE_SIGMA_PX) + np.float32(1e-6)
-    local = cv2.GaussianBlur(grey * known, (0, 0), _LIKE_SIGMA_PX) / weight
+    local = _local(grey, (~hole).astype(np.float32))
     return np.asarray(~hole & (np.abs(local - expected) <= np.maximum(_LEAST_OFF, _OFF_SHARE * expected)))
+
+
+def _local(grey: Floats, counts: Floats) -> Floats:
+    """Mean of what counts right beside each pixel."""
+    weight = cv2.GaussianBlur(counts, (0, 0), _LIKE_SIGMA_PX) + np.float32(1e-6)
+    return np.asarray(cv2.GaussianBlur(grey * counts, (0, 0), _LIKE_SIGMA_PX) / weight, np.float32)
 
 
 @dataclass(frozen=True)
@@ -141,17 +139,64 @@ class _Grain:
 
 
 def _grain_of(grey: Floats, like: Mask, smooth: Floats) -> _Grain:
-    counts = like.astype(np.float32)
-    support = _blur(counts)
-    weight = support + np.float32(_LEAST_WEIGHT)
-    tone: Floats = (_blur(grey * counts) + np.float32(_LEAST_WEIGHT) * smooth) / weight
-    detail: Floats = (grey - tone) * counts
-    usual = _ROBUST * float(np.median(np.abs(detail[like]))) if like.any() else 0.0
+    around = _Around(grey, like, smooth)
+    tone = around.mean(grey, smooth)
+    detail: Floats = (grey - tone) * like
+    usual = _usual(detail[like])
     most = np.float32(_MOST_DEVIATIONS * (usual + 1))
     detail = np.clip(detail, -most, most)  # a spatter or a mark is no grain
-    energy = _blur(detail * detail) + np.float32(_LEAST_WEIGHT * usual**2)
-    strength: Floats = np.sqrt(energy / weight + np.float32(_LEAST_VARIANCE))
-    return _Grain(tone, strength, support, detail / strength)
+    strength: Floats = np.sqrt(around.mean(detail * detail, usual**2) + np.float32(_LEAST_VARIANCE))
+    return _Grain(tone, strength, around.support, detail / strength)
+
+
+def _usual(detail: Floats) -> float:
+    """Standard deviation of grain, whatever a few pixels show."""
+    return _ROBUST * float(np.median(np.abs(detail))) if detail.size else 0.0
+
+
+class _Around:
+    """Means over the metal around each pixel that is about as grey as it.
+
+    Compare the bilateral grid (Chen, Paris and Durand, SIGGRAPH 2007).
+
+    Args:
+        grey: (H, W) float32.
+        like: (H, W) bool, what counts of it.
+        smooth: (H, W) float32, how grey what does not count should be.
+
+    Attributes:
+        support: (H, W) float32, 0 to 1: how much metal counts around each pixel.
+    """
+
+    def __init__(self, grey: Floats, like: Mask, smooth: Floats) -> None:
+        counts = like.astype(np.float32)
+        local = _local(grey, counts)
+        step = max(_LEAST_STEP, _STEP_DEVIATIONS * _usual((grey - local)[like]))
+        place = np.where(like, local, cv2.GaussianBlur(smooth, (0, 0), _SMOOTH_SIGMA_PX)).astype(np.float32)
+        self._shares = _steps_of_grey(place, step)
+        self._weights = [counts * share for share in self._shares]
+        self.support = self._total(counts)
+
+    def mean(self, values: Floats, fallback: Floats | float) -> Floats:
+        """Mean of values around each pixel, (H, W) float32; the fallback where nothing counts near it."""
+        total = self._total(values) + np.float32(_LEAST_WEIGHT) * fallback
+        return np.asarray(total / (self.support + np.float32(_LEAST_WEIGHT)), np.float32)
+
+    def _total(self, values: Floats) -> Floats:
+        total = np.zeros_like(values)
+        for share, weight in zip(self._shares, self._weights, strict=True):
+            total += share * _blur(values * weight)
+        return total
+
+
+def _steps_of_grey(values: Floats, step: float) -> list[Floats]:
+    """How much each pixel belongs to each of several greys, (H, W) float32 of sum 1, about `step` apart."""
+    low, high = (float(value) for value in np.percentile(values, [2, 98]))
+    count = min(_MOST_STEPS_OF_GREY, int((high - low) / step) + 1)
+    if count < 2:
+        return [np.ones_like(values)]
+    place = np.clip((values - low) / (high - low), 0, 1) * np.float32(count - 1)
+    return [np.clip(1 - np.abs(place - index), 0, 1) for index in range(count)]
 
 
 def _blur(values: Floats) -> Floats:
@@ -160,107 +205,3 @@ def _blur(values: Floats) -> Floats:
     small = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
     smooth = cv2.GaussianBlur(small, (0, 0), _TONE_SIGMA_PX / _COARSER)
     return np.asarray(cv2.resize(smooth, values.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
-
-
-class _Field:
-    """A stationary Gaussian field with the covariance of what is known of an image, in a window of that.
-
-    Args:
-        detail: (H, W) float32 of mean 0, 0 where it is not known.
-        known: (H, W) bool, where it is.
-        shape: Size (h, w) of the window.
-    """
-
-    def __init__(self, detail: Floats, known: Mask, shape: tuple[int, ...]) -> None:
-        self._shape = shape
-        # nothing goes together across the seam of a periodic picture
-        whole, self._padded = (
-            tuple(cv2.getOptimalDFTSize(side + _ALONG_PX) for side in sides) for sides in (known.shape, shape)
-        )
-        rows, columns = (_steps(side) for side in self._padded)
-        products, pairs = (
-            _back(np.square(spectrum.real) + np.square(spectrum.imag), whole)
-            for spectrum in (scipy.fft.rfft2(values, whole) for values in (detail, known.astype(np.float32)))
-        )
-        enough = _LEAST_PAIRS * float(pairs[0, 0])
-        products, pairs = products[rows[:, None], columns], pairs[rows[:, None], columns]
-        covariance = np.where(pairs > enough, products / np.maximum(pairs, 1), 0)
-        covariance *= _taper(covariance, rows.astype(np.float32)[:, None], columns.astype(np.float32))
-        # an estimate from few pixels may be no covariance; its nearest one has no negative power
-        self._power = np.maximum(scipy.fft.rfft2(covariance.astype(np.float32)).real, 0)
-        self._noise = _NOISE_SHARE * float(_back(self._power, self._padded)[0, 0])
-
-    def draw(self) -> Floats:
-        """One picture of the field, (H, W) float32; always the same."""
-        white = np.random.default_rng(_SEED).standard_normal(self._padded, np.float32)
-        height, width = self._shape
-        return _back(scipy.fft.rfft2(white) * np.sqrt(self._power), self._padded)[:height, :width]
-
-    def expect(self, values: Floats, seen: Floats) -> Floats:
-        """The field everywhere, given its values where `seen` is 1, (H, W) float32.
-
-        Conjugate gradients; preconditioned by the inverse that holds where everything is seen, they take a quarter of
-        the steps.
-        """
-        # OpenCV's Fourier transform takes half of SciPy's time, but keeps its spectra packed
-        covariance, inverse = (
-            cv2.dft(_back(gain, self._padded))
-            for gain in (self._power, 1 / np.maximum(self._power + self._noise, 1e-9))
-        )
-        rest = seen * values
-        solution = np.zeros_like(rest)
-        enough = _PRECISION**2 * float((rest**2).sum())
-        direction: Floats = np.zeros_like(rest)
-        size = 1.0
-        for _ in range(_MOST_STEPS):
-            if float((rest**2).sum()) <= enough:
-                break
-            guess = seen * self._filtered(rest, inverse)
-            before, size = size, float((rest * guess).sum())
-            direction = np.asarray(guess + np.float32(size / before) * direction, np.float32)
-            changed = seen * self._filtered(direction, covariance) + self._noise * direction
-            step = size / float((direction * changed).sum())
-            solution += step * direction
-            rest -= step * changed
-        return self._filtered(solution, covariance)
-
-    def _filtered(self, values: Floats, gain: Floats) -> Floats:
-        """Values times a packed spectrum of real gains, (H, W) float32."""
-        height, width = self._shape
-        padded = np.zeros(self._padded, np.float32)
-        padded[:height, :width] = values
-        spectrum = cv2.mulSpectrums(cv2.dft(padded, nonzeroRows=height), gain, 0)
-        back = cv2.dft(spectrum, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE, nonzeroRows=height)
-        return np.asarray(back[:height, :width], np.float32)
-
-
-def _taper(covariance: Floats, down: Floats, right: Floats) -> Floats:
-    """How much of a covariance is believed, (H, W) float32, 0 to 1: further along brush lines than across them.
-
-    Args:
-        covariance: (H, W) float32, of pixels at each distance.
-        down: (H, 1) float32, the distances in pixels.
-        right: (W,) float32.
-    """
-    distance = np.hypot(down, right)
-    together = (distance <= _TELLING_PX) & (distance > 0) & (covariance > _TELLING * covariance[0, 0])
-    weight = np.where(together, covariance / np.maximum(distance, 1) ** 2, 0)
-    # twice the angle: a line has no forward and backward
-    cosine, sine = float((weight * (right**2 - down**2)).sum()), float((weight * 2 * down * right).sum())
-    total = float((weight * distance**2).sum())
-    directed = (np.hypot(cosine, sine) / total) ** 0.5 if total else 0.0
-    angle = np.arctan2(sine, cosine) / 2
-    along = right * np.cos(angle) + down * np.sin(angle)
-    across = down * np.cos(angle) - right * np.sin(angle)
-    share = np.hypot(along / (_ACROSS_PX + (_ALONG_PX - _ACROSS_PX) * directed), across / _ACROSS_PX)
-    return np.asarray(0.5 + 0.5 * np.cos(np.pi * np.minimum(share, 1)), np.float32)
-
-
-def _steps(side: int) -> npt.NDArray[np.int32]:
-    """Distances along one side of a periodic picture, (side,) int32: forward, then backward."""
-    steps = np.arange(side, dtype=np.int32)
-    return np.where(steps > side // 2, steps - side, steps).astype(np.int32)
-
-
-def _back(spectrum: npt.NDArray[np.generic], shape: tuple[int, ...]) -> Floats:
-    return np.asarray(scipy.fft.irfft2(spectrum, shape), np.float32)
