@@ -78,11 +78,11 @@ def cases(count: int) -> list[Case]:
     return found
 
 
-def given_cases(folder: Path, count: int, fonts: Sequence[Path] = ()) -> list[Case]:
+def given_cases(folder: Path, count: int, first_seed: int, fonts: Sequence[Path] = ()) -> list[Case]:
     """Writing drawn on clean images, evenly chosen from a folder: with the renderer's letters, or in given fonts."""
     paths = evenly(sorted(path for path in folder.rglob("*") if is_image_name(path)), count)
     found = []
-    for seed, path in enumerate(paths):
+    for seed, path in enumerate(paths, first_seed):
         truth = read_rgb(path)
         marked, ink = write_by_hand(truth, seed, fonts) if fonts else write_on(truth, seed)
         found.append(Case(marked, truth, ink))
@@ -275,6 +275,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=6)
     parser.add_argument("--sheet", type=Path, help="write before / results / truth of each photo to this file")
     parser.add_argument("--clean", type=Path, help="folder of images without writing, on which it is drawn")
+    parser.add_argument("--seed", type=int, default=0, help="other writing on the images of --clean")
     parser.add_argument("--fonts", type=Path, help="folder of fonts (.ttf, .otf, .woff) to write with on them")
     parser.add_argument("--backend", choices=INPAINTERS, action="append", help="these inpainters only")
     parser.add_argument("--lpips", type=Path, help="AlexNet's convolutions, torchvision's format")
@@ -289,7 +290,7 @@ def main() -> None:
         fonts = [file for file in files if file.suffix in (".ttf", ".otf", ".woff")]
         if options.fonts and not fonts:
             parser.error(f"{options.fonts} holds no font (.ttf, .otf, .woff)")
-        photos = given_cases(options.clean, options.photos, fonts)
+        photos = given_cases(options.clean, options.photos, options.seed, fonts)
         print(f"writing drawn on {len(photos)} images of {options.clean.name}")
     else:
         photos = cases(options.photos)

@@ -183,3 +183,18 @@ def test_a_ragged_stain_in_pieces_is_no_line(make_plate):
         return lone_ink(seen, to_lab(shown), word > 0, 0.25, 0.5)[strokes > 0].mean()
 
     assert found(line) > 0.9 and found(dashes) == 0
+
+
+@pytest.mark.parametrize(("fading_px", "goes"), [(0, True), (60, False)])
+def test_a_broad_band_that_fades_into_what_is_beside_it_is_a_shadow(make_plate, fading_px, goes):
+    metal = make_plate(3, 900, 600)
+    band = np.zeros((600, 900), np.uint8)
+    cv2.line(band, (80, 300), (820, 300), 1, 22)
+    image = metal.astype(np.float32)
+    image[288:313, 70:830] *= 0.3
+    for row in range(fading_px):  # on one side, as a shadow beside the part that casts it
+        image[313 + row, 70:830] *= 0.3 + 0.7 * row / fading_px
+    seen = cv2.GaussianBlur(band.astype(np.float32) * 0.9, (0, 0), 0.8)
+    nothing = np.zeros(band.shape, bool)
+    found = lone_ink(seen, to_lab(np.rint(image).astype(np.uint8)), nothing, 0.25, 0.5)[band > 0].mean()
+    assert found > 0.9 if goes else found == 0

@@ -54,6 +54,9 @@ _STRAIGHT_WIDTHS, _LINE_FILL, _TOGETHER = 2.5, 0.4, 0.6
 _ALIKE_SHARE, _LEAST_CONTRAST, _SHARED_BY = 0.5, 10.0, 0.25
 # Where the ink stands out by this much, what differs from the metal in the other direction by half of it is no ink.
 _STRONG_CONTRAST, _BEYOND_METAL = 12.0, -0.5
+# Ink ends at its edge. Something this broad and large that goes on as half of itself around more than this share of its
+# edge is a shadow, if it can be told from what is around it at all.
+_SHADE_WIDTH_PX, _SHADE_AREA_PX, _SHADE_AROUND = 24, 8000, 0.22
 # Bare metal beside a stroke begins behind its soft edge.
 _SOFT_EDGE_PX, _METAL_PX = 4, 15
 
@@ -100,7 +103,8 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
     for window, mask in _pieces(found):
         piece = _measured(probability, window, mask)
         beside = (mask & near[window]).any() and piece.width_px <= _BESIDE_WIDTH * usual
-        if beside or _is_drawn(piece, side, company=bool(known.any())):
+        drawn = beside or _is_drawn(piece, side, company=bool(known.any()))
+        if drawn and not _is_shade(lab, found | known, piece):
             result[window] |= mask
         else:
             # a letter beside a stain is judged with it and alone
@@ -115,6 +119,8 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
         if not drawn and not _is_alike(piece, usual, side):
             continue
         bare = _metal_beside(lab, found | known, piece)
+        if _is_shade(lab, found | known, piece):
+            continue
         if drawn or (bare is not None and _is_of(colours, lab, piece, bare)):
             result[piece.window] |= piece.mask if bare is None else _without_glare(lab, piece, bare)
     return result
@@ -203,13 +209,35 @@ def _has_shape(piece: _Piece, length: float, most_px: float) -> bool:
 
 def _metal_beside(lab: Floats, inked: Mask, piece: _Piece) -> Floats | None:
     """Usual colour of the bare metal around a piece, L*a*b*."""
+    around = _around(lab, inked, piece)
+    return np.asarray(np.median(around, axis=0), np.float32) if len(around) else None
+
+
+def _around(lab: Floats, inked: Mask, piece: _Piece) -> Floats:
+    """Colours of what is not inked close around a piece, (N, 3) L*a*b*."""
     side = max(inked.shape)
     whole = np.zeros(inked.shape, bool)
     whole[piece.window] = piece.mask
     soft, metal = (max(1, round(px * side / REFERENCE_SIDE_PX)) for px in (_SOFT_EDGE_PX, _METAL_PX))
     window = window_of(whole, soft + metal)
     around = dilate(whole[window], soft + metal) & ~dilate(whole[window] | inked[window], soft)
-    return np.asarray(np.median(lab[window][around], axis=0), np.float32) if around.any() else None
+    return np.asarray(lab[window][around], np.float32)
+
+
+def _is_shade(lab: Floats, inked: Mask, piece: _Piece) -> bool:
+    """Whether a broad piece fades into what is around it, as the shadow of a part on a table does."""
+    side = max(inked.shape)
+    if piece.width_px <= _SHADE_WIDTH_PX * side / REFERENCE_SIDE_PX or piece.pixels < _area(_SHADE_AREA_PX, side):
+        return False
+    around = _around(lab, inked, piece)
+    if not len(around):
+        return False
+    usual = np.median(around, axis=0)
+    towards = np.median(lab[piece.window][piece.mask], axis=0) - usual
+    contrast = float(np.linalg.norm(towards))
+    if contrast < _STRONG_CONTRAST:
+        return False
+    return bool(((around - usual) @ towards > contrast**2 / 2).mean() > _SHADE_AROUND)
 
 
 def _is_of(colours: list[Floats], lab: Floats, piece: _Piece, bare: Floats) -> bool:
