@@ -33,7 +33,7 @@ def stroke(shape, start, end, width):
 
 def test_tones_of_strokes_across_welds_come_nearer_to_the_truth(tones):
     before = after = 0.0
-    for seed in range(FIRST_SEED, FIRST_SEED + 5):
+    for seed in range(FIRST_SEED, FIRST_SEED + 15):
         weld = render_scene(sample_scene(seed, style=PHOTO), 330, 220).image
         hole = stroke(weld.shape[:2], (150, 20), (190, 200), 16)
         filled = fill(np.where(hole[:, :, None], 0, weld), hole)
@@ -42,7 +42,7 @@ def test_tones_of_strokes_across_welds_come_nearer_to_the_truth(tones):
             for made in (filled, tones.correct(filled, hole))
         )
         before, after = before + float((wrong**2).mean()), after + float((less**2).mean())
-    assert after < 0.92 * before
+    assert after < 0.9 * before
 
 
 @pytest.mark.parametrize("size", [(1, 2), (7, 300), (130, 90), (1400, 300)])
