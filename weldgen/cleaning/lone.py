@@ -19,11 +19,13 @@ from weldgen.cleaning.scale import REFERENCE_SIDE_PX
 Mask = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float32]
 
-# At least so much of it, in square pixels of a photo of 1500 px, and so clearly. A little must be clearer if nothing
-# else is written on the photo, for pores are small and scratches thin; and broad strokes must, most of all those that
-# are not many times longer, as stains are. Thin strokes may be less clear where something else is written.
+# At least so much of it, in square pixels of a photo of 1500 px, and so clearly. It must be clearer if nothing else is
+# written on the photo, for two cracks that meet look like a letter, and a little most of all, for pores are small and
+# scratches thin; and broad strokes must, most of all those that are not many times longer, as stains are. Thin strokes
+# may be less clear where something else is written.
 LONE_AREA_PX = 400
 LONE_PROBABILITY, _COMPANY_PROBABILITY = 0.62, 0.54
+_ALONE_PROBABILITY = 0.66
 _LITTLE_PX, _LITTLE_PROBABILITY = 1200, 0.72
 _BROAD_PX, _BROAD_PROBABILITY, _LONG = 20, 0.72, 15.0
 # Broad strokes shorter than so many times their width must be this clear; the second where nothing else is written.
@@ -166,8 +168,10 @@ def _is_drawn(piece: _Piece, side: int, *, company: bool) -> bool:
             least = stain
         elif piece.pixels < _LONG * piece.width_px**2 or not _is_whole(piece):
             least = _BROAD_PROBABILITY
-    if not company and piece.pixels < _area(_LITTLE_PX, side):
-        least = max(least, _LITTLE_PROBABILITY)
+    if not company:
+        least = max(least, _ALONE_PROBABILITY)
+        if piece.pixels < _area(_LITTLE_PX, side):
+            least = max(least, _LITTLE_PROBABILITY)
     enough = piece.clear >= least and piece.pixels >= _area(LONE_AREA_PX, side)
     inside = piece.cut_px <= _CUT_WIDTHS * piece.width_px
     widest = (_CERTAIN_WIDTH_PX if piece.clear >= _CERTAIN else _WIDTH_PX) * side / REFERENCE_SIDE_PX
