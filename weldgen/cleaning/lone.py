@@ -120,9 +120,9 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
         drawn = _is_drawn(piece, side, company=True) or _is_line(piece, usual, side)
         if not drawn and not _is_alike(piece, usual, side):
             continue
-        bare = _metal_beside(lab, found | known, piece)
         if _is_shade(lab, found | known, piece):
             continue
+        bare = _metal_beside(lab, found | known, piece)
         if drawn or (bare is not None and _is_of(colours, lab, piece, bare)):
             result[piece.window] |= piece.mask if bare is None else _without_glare(lab, piece, bare)
     return result
