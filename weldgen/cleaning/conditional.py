@@ -123,7 +123,7 @@ def _like(grey: Floats, hole: Mask, smooth: Floats) -> Mask:
 
 
 def _local(grey: Floats, counts: Floats) -> Floats:
-    """Mean of what counts right beside each pixel."""
+    """Mean of what counts right beside each pixel, (H, W) float32; `counts` is 1 where it does."""
     weight = cv2.GaussianBlur(counts, (0, 0), _LIKE_SIGMA_PX) + np.float32(1e-6)
     return np.asarray(cv2.GaussianBlur(grey * counts, (0, 0), _LIKE_SIGMA_PX) / weight, np.float32)
 

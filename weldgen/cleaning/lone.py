@@ -98,7 +98,7 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
     result = np.zeros(found.shape, bool)
     if not found.any():
         return result
-    side = max(probability.shape)
+    side, inked = max(probability.shape), found | known
     near = dilate(known, round(_BESIDE_SHARE * side))
     usual = stroke_width(known) if known.any() else 0.0
     others = []
@@ -106,7 +106,7 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
         piece = _measured(probability, window, mask)
         beside = (mask & near[window]).any() and piece.width_px <= _BESIDE_WIDTH * usual
         drawn = beside or _is_drawn(piece, side, company=bool(known.any()))
-        if drawn and not _is_shade(lab, found | known, piece):
+        if drawn and not _is_shade(lab, inked, piece):
             result[window] |= mask
         else:
             # a letter beside a stain is judged with it and alone
@@ -120,9 +120,9 @@ def lone_ink(probability: Floats, lab: Floats, known: Mask, likely: float, sure:
         drawn = _is_drawn(piece, side, company=True) or _is_line(piece, usual, side)
         if not drawn and not _is_alike(piece, usual, side):
             continue
-        if _is_shade(lab, found | known, piece):
+        if _is_shade(lab, inked, piece):
             continue
-        bare = _metal_beside(lab, found | known, piece)
+        bare = _metal_beside(lab, inked, piece)
         if drawn or (bare is not None and _is_of(colours, lab, piece, bare)):
             result[piece.window] |= piece.mask if bare is None else _without_glare(lab, piece, bare)
     return result
