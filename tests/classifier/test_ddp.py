@@ -25,7 +25,7 @@ from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.parallel import together
 from weldgen.classifier.plan import Plan
-from weldgen.classifier.settings import ModelSettings
+from weldgen.classifier.settings import LoggingSettings, ModelSettings
 from weldgen.classifier.share import PartOfBatches, Share, gather_rows
 from weldgen.classifier.train import train
 from weldgen.classifier.watch import watching
@@ -82,7 +82,8 @@ def test_two_processes_find_what_one_finds(photos, tmp_path, config, caplog):
     caplog.clear()
     seen = Seen()
     with watching(seen):
-        summary = train(photos, tmp_path / "two", config(devices=2))
+        logged = LoggingSettings.model_validate({"wandb": {"enabled": True}})
+        summary = train(photos, tmp_path / "two", config(devices=2).model_copy(update={"logging": logged}))
     assert_alike(tmp_path / "one", tmp_path / "two")
     for name in ("train_loss", "val_loss"):
         assert np.ptp([record[name] for record in history(tmp_path / "two")]) > 0.01, "there is something to compare"
@@ -95,6 +96,12 @@ def test_two_processes_find_what_one_finds(photos, tmp_path, config, caplog):
     told = [line.split(":")[0] for line in caplog.messages if line.startswith("epoch ")]
     assert told == ["epoch 1/4", "epoch 2/4", "epoch 3/4", "epoch 4/4"]
     assert seen.epochs == [(epoch, 4, epoch) for epoch in (1, 2, 3, 4)]
+    # The process that logged the curves is gone; the pictures go to its run all the same.
+    parts = list((tmp_path / "two" / "wandb").rglob("*.wandb"))
+    assert len(parts) == 2
+    assert len({part.name for part in parts}) == 1
+    assert [path for path in (tmp_path / "two" / "wandb").rglob("*.png") if path.name.startswith("confusion_norm")]
+    assert sys.modules["wandb"].run is None, "the run is closed"
 
 
 def unlucky(share, job, tell):

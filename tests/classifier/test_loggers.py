@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
+from weldgen.classifier import keeper
 from weldgen.classifier.loader import load_images
+from weldgen.classifier.module import ClassifierModule
 from weldgen.classifier.run_logs import log_results
 from weldgen.classifier.train import train
 from weldgen.data.dataset import Dataset
@@ -54,6 +56,38 @@ def test_curves_pictures_and_model_reach_weights_and_biases_without_a_network(ph
     assert any(name.startswith("confusion_normalised") for name in pictures)
     assert not [note for note in summary.notes if "could not be logged" in note]
     assert sys.modules["wandb"].run is None, "the run is closed"
+
+
+def test_curves_of_an_interrupted_training_go_on_in_the_same_runs(photos, tmp_path, tiny_config, monkeypatch):
+    both = {"mlflow": {"enabled": True}, "wandb": {"enabled": True}}
+    config = tiny_config(training={"epochs": 4, "patience": 0}, logging=both)
+    out = tmp_path / "model"
+    original = ClassifierModule.on_train_epoch_start
+
+    class Killed(BaseException):
+        """Stands for SIGKILL."""
+
+    def interrupted(module):
+        if module.current_epoch == 2:
+            raise Killed
+        original(module)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ClassifierModule, "on_train_epoch_start", interrupted)
+        patch.setattr(keeper, "_SAVE_EVERY_S", 0.0)
+        train(photos, out, config)
+    first = [(out / name / "run_id").read_text() for name in ("mlflow", "wandb")]
+    # More jobs are no other training, but MLflow refuses settings that change.
+    summary = train(photos, out, config.model_copy(update={"jobs": 2}))
+    assert [(out / name / "run_id").read_text() for name in ("mlflow", "wandb")] == first
+    with sqlite3.connect(out / "mlflow" / "mlflow.db") as database:
+        assert len(database.execute("select run_uuid from runs").fetchall()) == 1
+        steps = [step for (step,) in database.execute("select step from metrics where key = 'train_loss'")]
+    assert len(steps) == len(set(steps)) == 4, "each epoch once"
+    parts = list((out / "wandb").rglob("*.wandb"))
+    assert len(parts) == 2
+    assert {part.name for part in parts} == {f"run-{first[1].strip()}.wandb"}
+    assert not [note for note in summary.notes if "could not be logged" in note]
 
 
 def test_nothing_more_is_logged_than_asked_for(trained, tiny_config):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 from weldgen.classifier.folder import MLFLOW, TENSORBOARD, WANDB
+from weldgen.classifier.keeper import LAST
 from weldgen.errors import BackendError
 from weldgen.runtime import write_atomic
 
@@ -18,13 +19,15 @@ if TYPE_CHECKING:
     from weldgen.classifier.settings import TrainConfig
 
 
-# File in the folder of MLflow that names the run.
-RUN_ID = "run_id"
+# File in the folders of Weights & Biases and MLflow that names the run.
+_RUN_ID = "run_id"
 _MLFLOW_NOTES = "mlflow.note.content"
 
 
 def open_loggers(out: Path, config: TrainConfig) -> list[Logger]:
     """The loggers of a run, with its settings as their hyperparameters.
+
+    Where a checkpoint lies in the folder, an interrupted run goes on, and so do its curves.
 
     Args:
         out: Folder of the model; everything local is written below it.
@@ -34,13 +37,11 @@ def open_loggers(out: Path, config: TrainConfig) -> list[Logger]:
         BackendError: One that was asked for is not installed, or its server cannot be reached.
     """
     loggers: list[Logger] = [TensorBoardLogger(out, name=TENSORBOARD, version="")]
-    settings = config.model_dump(mode="json", exclude={"logging"})
-    if config.logging.wandb.enabled:
-        loggers.append(_ready("wandb", settings, _wandb, out, config))
-    if config.logging.mlflow.enabled:
-        mlflow = _ready("mlflow", settings, _mlflow, out, config)
-        write_atomic(out / MLFLOW / RUN_ID, f"{mlflow.version}\n")
-        loggers.append(mlflow)
+    for name, make in ((WANDB, _wandb), (MLFLOW, _mlflow)):
+        if getattr(config.logging, name).enabled:
+            logger = _ready(name, make, out, config)
+            write_atomic(out / name / _RUN_ID, f"{logger.version}\n")
+            loggers.append(logger)
     return loggers
 
 
@@ -62,7 +63,25 @@ def closing_run(config: TrainConfig) -> Iterator[None]:
             wandb.run.finish()
 
 
-def _wandb(out: Path, config: TrainConfig) -> Logger:
+def run_id(out: Path, name: str) -> str:
+    """The run of the training in a folder, of Weights & Biases (`WANDB`) or MLflow (`MLFLOW`).
+
+    Raises:
+        FileNotFoundError: None was opened.
+    """
+    return (out / name / _RUN_ID).read_text(encoding="utf-8").strip()
+
+
+def reopen_wandb(out: Path, config: TrainConfig) -> Any:
+    """The run of a training that other processes made and closed, open again.
+
+    Raises:
+        FileNotFoundError: There is none.
+    """
+    return _wandb(out, config, run_id(out, WANDB)).experiment
+
+
+def _wandb(out: Path, config: TrainConfig, earlier: str | None) -> WandbLogger:
     asked = config.logging.wandb
     folder = out / WANDB
     folder.mkdir(exist_ok=True)
@@ -70,6 +89,7 @@ def _wandb(out: Path, config: TrainConfig) -> Logger:
         project=asked.project,
         entity=asked.entity,
         save_dir=folder,
+        id=earlier,
         offline=asked.mode == "offline",
         log_model=False,
         tags=list(config.logging.tags),
@@ -77,7 +97,7 @@ def _wandb(out: Path, config: TrainConfig) -> Logger:
     )
 
 
-def _mlflow(out: Path, config: TrainConfig) -> Logger:
+def _mlflow(out: Path, config: TrainConfig, earlier: str | None) -> MLFlowLogger:
     asked = config.logging.mlflow
     folder = out / MLFLOW
     folder.mkdir(exist_ok=True)
@@ -88,7 +108,11 @@ def _mlflow(out: Path, config: TrainConfig) -> Logger:
     if config.logging.notes:
         tags[_MLFLOW_NOTES] = config.logging.notes
     return MLFlowLogger(
-        experiment_name=asked.experiment, tracking_uri=tracking_uri(out, config), tags=tags, artifact_location=files
+        experiment_name=asked.experiment,
+        tracking_uri=tracking_uri(out, config),
+        tags=tags,
+        artifact_location=files,
+        run_id=earlier,
     )
 
 
@@ -98,11 +122,15 @@ def tracking_uri(out: Path, config: TrainConfig) -> str:
     return config.logging.mlflow.tracking_uri or own
 
 
-def _ready(name: str, settings: dict[str, Any], make: Any, out: Path, config: TrainConfig) -> Logger:
+def _ready(name: str, make: Any, out: Path, config: TrainConfig) -> WandbLogger | MLFlowLogger:
     """A logger that has opened its run, so that what is missing shows before the training and not in it."""
     try:
-        logger: Logger = make(out, config)
-        logger.log_hyperparams(settings)
+        goes_on = (out / LAST).is_file() and (out / name / _RUN_ID).is_file()
+        logger: WandbLogger | MLFlowLogger = make(out, config, run_id(out, name) if goes_on else None)
+        if goes_on:  # its settings are there, and MLflow refuses others, such as a different number of jobs
+            _ = logger.experiment
+        else:
+            logger.log_hyperparams(config.model_dump(mode="json", exclude={"logging"}))
     except (ImportError, ModuleNotFoundError) as error:
         raise BackendError(
             f"logging.{name}.enabled=true, but {name} is not installed: {error}", f"pip install 'weldgen[{name}]'"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from weldgen.classifier.folder import MLFLOW
 from weldgen.classifier.loader import Images
-from weldgen.classifier.loggers import RUN_ID, tracking_uri
+from weldgen.classifier.loggers import reopen_wandb, run_id, tracking_uri
 from weldgen.classifier.metrics import confusion_matrix
 from weldgen.classifier.model_file import CARD_NAME, WEIGHTS_NAME, load_model
 from weldgen.classifier.plots import confusion_png
@@ -74,9 +74,7 @@ def _pictures(out: Path, validation: Images, labels: Sequence[str], device: str)
 def _to_wandb(given: Given, out: Path, config: TrainConfig) -> None:
     import wandb
 
-    run = wandb.run
-    if run is None:
-        raise RuntimeError("a training on several devices closes its run itself")
+    run = wandb.run or reopen_wandb(out, config)  # a training on several devices has closed it
     pictures, files = given
     if pictures:
         run.log({f"validation/{name}": wandb.Image(_opened(png)) for name, png in pictures.items()})
@@ -92,7 +90,7 @@ def _to_wandb(given: Given, out: Path, config: TrainConfig) -> None:
 def _to_mlflow(given: Given, out: Path, config: TrainConfig) -> None:
     from mlflow.tracking import MlflowClient
 
-    run = (out / MLFLOW / RUN_ID).read_text(encoding="utf-8").strip()
+    run = run_id(out, MLFLOW)
     client = MlflowClient(tracking_uri(out, config))
     pictures, files = given
     for name, png in pictures.items():
