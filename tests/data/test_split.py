@@ -82,3 +82,20 @@ def test_duplicates_that_lie_in_two_splits_already_are_refused(class_folder, mak
     twins = [s.id for s in dataset.samples if "twin" in s.file_name]
     with pytest.raises(DataError, match="near-duplicates"):
         decide_split(dataset, SplitConfig(), 0, {twins[0]: ("train", ""), twins[1]: ("test", "")})
+
+
+def test_groups_of_several_classes_are_told_in_one_line(tmp_path, caplog):
+    samples = [
+        Sample(f"{label}/p{k}__{label}.png", f"{k}{label}", label) for k in range(5) for label in ("bad", "good")
+    ]
+    samples += [Sample("good/p9__a.png", "9a", "good"), Sample("good/p9__b.png", "9b", "good")]
+    dataset = Dataset(tmp_path, tuple(samples), ("bad", "good"))
+    config = SplitConfig(duplicate_bits=-1, group_pattern="^(.+?)__")
+    decide_split(dataset, config, 0)
+    (told,) = [line for line in caplog.messages if "different classes" in line]
+    assert "bad/p0__bad.png, good/p0__good.png; " in told
+    assert told.endswith("; and 2 more")
+    assert "p9__" not in told
+    caplog.clear()
+    decide_split(Dataset(tmp_path, tuple(samples[-2:]), ("good",)), config, 0)
+    assert not caplog.messages, "nothing to tell"

@@ -19,6 +19,8 @@ from weldgen.errors import ConfigError, DataError
 from weldgen.runtime import derive_seed, log
 
 _HASH_SIDE = 8
+# So many groups of a warning are named, and so many photos of each.
+_SHOWN = 3
 # The id of a second file with the same bytes: `<hash>-2`.
 _COPY = re.compile(r"([0-9a-f]{20})(?:-\d+)?")
 
@@ -171,12 +173,19 @@ def _group_name(group: str, members: Mapping[str, Sequence[Sample]]) -> str:
 def groups_by_label(members: Mapping[str, Sequence[Sample]]) -> dict[str, list[str]]:
     """Class -> its groups; one with photos of several classes counts for the most frequent."""
     by_label: dict[str, list[str]] = defaultdict(list)
+    mixed = []
     for group, samples in members.items():
         labels = Counter(sample.label for sample in samples)
         if len(labels) > 1:
-            names = ", ".join(sample.file_name for sample in samples[:3])
-            log.warning("near-duplicates with different classes, kept in one split: %s", names)
+            mixed.append(", ".join(sample.file_name for sample in samples[:_SHOWN]))
         by_label[labels.most_common(1)[0][0]].append(group)
+    if mixed:
+        more = f"; and {len(mixed) - _SHOWN} more" if len(mixed) > _SHOWN else ""
+        log.warning(
+            "photos that look alike or belong together but have different classes, kept in one split: %s%s",
+            "; ".join(mixed[:_SHOWN]),
+            more,
+        )
     return by_label
 
 
