@@ -6,7 +6,7 @@ other class; as they are also, as a control, that of another plate of its own cl
 the swap.
 
     python benchmarks/leak.py [--plates 24] [--pictures FOLDER] [train settings ...]
-    python benchmarks/leak.py --photos FOLDER [--groups PATTERN] [--sound good] [train settings ...]
+    python benchmarks/leak.py --photos FOLDER [--groups PATTERN] [--sound good] [--objects remove] [train settings ...]
 
 Without photos it renders plates on which their number is written and behind it the class's code, as in many shops.
 FOLDER holds a folder a class, all but `--sound` taken for bad, with a printed run number on each plate; PATTERN is a
@@ -79,8 +79,9 @@ def take_photos(source: Path, sound: str, root: Path) -> None:
             (root / label / path.name).symlink_to(path.resolve())
 
 
-def clean(photos: Path, out: Path, pattern: str) -> None:
-    weldgen("clean", str(photos), "--out", str(out), "split.val=0", "split.test=0", f"split.group_pattern={pattern}")
+def clean(photos: Path, out: Path, given: argparse.Namespace) -> None:
+    own = ("split.val=0", "split.test=0", f"split.group_pattern={given.groups}", f"mask.objects={given.objects}")
+    weldgen("clean", str(photos), "--out", str(out), *own)
 
 
 def regions(cleaned: Path) -> dict[str, list[Any]]:
@@ -196,7 +197,7 @@ def study(root: Path, given: argparse.Namespace, words: Sequence[str]) -> None:
         photos = [Photo(name, plate_of(Path(name).name, given.groups)) for name in names]
     else:
         photos = render_plates(raw, given.plates, given.width, swapped)
-    clean(raw, cleaned, given.groups)
+    clean(raw, cleaned, given)
     written = regions(cleaned)
     if given.photos:
         stickers = find_stickers(raw, photos, cleaned)
@@ -206,7 +207,7 @@ def study(root: Path, given: argparse.Namespace, words: Sequence[str]) -> None:
     print(
         f"{len(photos)} photos of {len({p.plate for p in photos})} plates, writing found on {len(written)}", flush=True
     )
-    clean(swapped[OTHER], root / "clean-other", given.groups)
+    clean(swapped[OTHER], root / "clean-other", given)
     sides = {AS_THEY_ARE: {"photos": raw, **swapped}, CLEANED: {"photos": cleaned, OTHER: root / "clean-other"}}
     models, sights = {}, {}
     for name, folders in sides.items():
@@ -234,6 +235,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path)
     parser.add_argument("--groups", default="")
     parser.add_argument("--sound", default="good")
+    parser.add_argument("--objects", choices=("keep", "remove"), default="keep", help="remove: whole labels go too")
     parser.add_argument("--plates", type=int, default=24)
     parser.add_argument("--width", type=int, default=640, help="pixels of rendered photos")
     parser.add_argument("--pictures", type=Path)

@@ -108,7 +108,9 @@ def test_the_study_runs_through_and_draws_its_pictures(tmp_path, monkeypatch, ca
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weldgen.yaml").write_text(SETTINGS)
     monkeypatch.setattr(leak, "FOLDS", 2)
-    given = argparse.Namespace(photos=None, groups="", plates=6, width=240, pictures=tmp_path / "pictures")
+    given = argparse.Namespace(
+        objects="keep", photos=None, groups="", plates=6, width=240, pictures=tmp_path / "pictures"
+    )
     leak.study(tmp_path / "work", given, ["data.image_size=64", "data.shape=square"])
     said = capsys.readouterr().out
     assert "6 photos of 6 plates" in said
