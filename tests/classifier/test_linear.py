@@ -8,7 +8,13 @@ import torch
 
 from weldgen.classifier.backbones import create_backbone
 from weldgen.classifier.linear import _install
-from weldgen.classifier.linear_border import _USUAL_SHARE, _USUAL_SHARE_OF_CELLS, _USUAL_WEIGHT, border_shift
+from weldgen.classifier.linear_border import (
+    _USUAL_SHARE,
+    _USUAL_SHARE_OF_CELLS,
+    _USUAL_WEIGHT,
+    _parted,
+    border_shift,
+)
 from weldgen.classifier.linear_fit import Linear, fit_rows
 from weldgen.classifier.loader import Images
 from weldgen.classifier.model_file import load_model
@@ -129,6 +135,38 @@ def test_photos_of_defective_welds_do_not_move_it_where_one_class_is_sound():
         assert shift == pytest.approx(alone) and "2 real photos" in notes[0]
         among_equals, _ = shift_of(features, training, LABELS, unseen)
         assert among_equals != pytest.approx(alone)
+
+
+@pytest.mark.parametrize("among", ["trained", "unseen"])
+def test_ten_photos_of_each_class_part_it_themselves(among):
+    """Real sound welds at 1 and bad ones at 2, where sound ones alone would put the border above 3."""
+    places = np.concatenate([np.linspace(0.4, 1.4, 12), np.linspace(1.7, 2.9, 12)])
+    reals = [(int(k >= 12), place) for k, place in enumerate(places)]
+    labels, features, training = ("good", "bad"), *shifted_photos(reals if among == "trained" else [])
+    rows = np.column_stack([places, np.zeros(24)]), np.repeat([0, 1], 12)
+    fitted = fit_rows(features, training.targets, np.ones(len(training), bool), 2)
+    shift, notes = border_shift(fitted, features, training, labels, rows if among == "unseen" else NONE_UNSEEN)
+    right = (fitted.logits(rows[0]) - shift).argmax(axis=1) == rows[1]
+    assert right.mean() > 0.9 and "24 real photos" in notes[0] and shift.sum() == pytest.approx(0, abs=1e-4)
+    # With one bad photo less the sound ones judge alone.
+    kept = [k for k in range(24) if k not in (20, 21, 22)]
+    features, training = shifted_photos([reals[k] for k in kept] if among == "trained" else [])
+    unseen = (rows[0][kept], rows[1][kept]) if among == "unseen" else NONE_UNSEEN
+    shift, notes = border_shift(fitted, features, training, labels, unseen)
+    right = (fitted.logits(rows[0]) - shift).argmax(axis=1) == rows[1]
+    assert right[:12].all() and right[12:].mean() < 0.7 and "12 real photos" in notes[0]
+
+
+def test_the_parting_border_takes_classes_as_equals_and_stays_near_where_nothing_is_between():
+    rng = np.random.default_rng(3)
+    targets = np.repeat([0, 1, 2], [300, 30, 30])
+    truth = np.array([1.5, -2.0, 0.5])
+    logits = 3.0 * np.eye(3)[targets] + rng.normal(0, 1, (360, 3)) + truth
+    found = _parted(logits, targets, np.zeros(3))
+    assert found == pytest.approx(truth, abs=0.35)
+    apart = np.array([[9.0, -9.0], [8.0, -8.0], [-9.0, 9.0], [-8.0, 8.0]])
+    near = np.array([1.0, -1.0])
+    assert _parted(apart, np.array([0, 0, 1, 1]), near) == pytest.approx(near, abs=0.3)
 
 
 @pytest.mark.parametrize("classes", [2, 3])

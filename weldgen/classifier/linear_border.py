@@ -20,6 +20,10 @@ _USUAL_SHARE, _USUAL_WEIGHT = 0.5, 2.0
 # The same for evidence of the worst cells: over seven draws of three photos or four, sound welds lay at -1.3 to 1.0 of
 # the way, defective ones at 1.4 to 7, and half a way lies at the border already.
 _USUAL_SHARE_OF_CELLS = 0.7
+# With so many judged photos of each class they say by themselves where the border lies.
+_ENOUGH = 10
+# Pulls their border to where fewer photos would put it: where none lies between, that is as good a place as any.
+_PULL = 1e-3
 
 
 def border_shift(
@@ -38,6 +42,10 @@ def border_shift(
     their class is taken for common to all classes. Where one class is that of sound welds, its photos alone judge: how
     far the others are off tells how severe their defects are. The only training photo of a class is not left out, for
     without it the classifier is quite another. The fewer photos there are, the more counts what is usual: see `_usual`.
+
+    With ten or more judged photos of each class, sound or not, the border lies where it parts them best (`_parted`).
+    Measured with 26 photos of rendered welds and 78 synthetic images, 120 other photos, sound welds alone judging: 34
+    of 60 bad and 59 of 60 sound ones right; all judging: 49 and 52.
 
     Args:
         fitted: The classifier of all training images.
@@ -58,26 +66,31 @@ def border_shift(
     logits = fitted.logits(features)
     centres = np.stack([logits[made & (training.targets == label)].mean(axis=0) for label in range(classes)])
     good = good_class(labels)
-    off, count = [], 0
-    for label, name in enumerate(labels):
-        if good not in (None, name):
-            continue
-        rows = np.flatnonzero(~made & (training.targets == label)).tolist()
-        left_out = evenly(rows, _MOST_LEFT_OUT) if len(rows) > 1 else []
-        judged = [_off(features, training, row, classes, fitted.strength) for row in left_out]
-        known = [value for value in judged if value is not None]
-        known += list(fitted.logits(unseen[0][unseen[1] == label]) - centres[label])
-        if known:
-            off.append(np.mean(known, axis=0))
-            count += len(known)
-        log.debug("real photos of %s are off by %s", name, [value.round(2).tolist() for value in known])
+    real = [np.flatnonzero(~made & (training.targets == label)).tolist() for label in range(classes)]
+    fewest = min(len(rows) + int((unseen[1] == label).sum()) for label, rows in enumerate(real))
+    off: list[Floats] = []
+    for label, rows in enumerate(real):
+        known = []
+        if fewest >= _ENOUGH or good in (None, labels[label]):
+            left_out = evenly(rows, _MOST_LEFT_OUT) if len(rows) > 1 else []
+            judged = [_off(features, training, row, classes, fitted.strength) for row in left_out]
+            known = [value for value in judged if value is not None]
+            known += list(fitted.logits(unseen[0][unseen[1] == label]) - centres[label])
+            log.debug("real photos of %s are off by %s", labels[label], [value.round(2).tolist() for value in known])
+        off.append(np.reshape(known, (len(known), classes)))
+    judges = [values for name, values in zip(labels, off, strict=True) if len(values) and good in (None, name)]
+    count = sum(map(len, judges))
     usual = _usual(centres, labels, _USUAL_SHARE_OF_CELLS if cells else _USUAL_SHARE)
     if not count and not usual.any():
         return np.zeros(classes), []
-    measured = np.mean(off, axis=0) if off else np.zeros(classes)
+    measured = np.mean([values.mean(axis=0) for values in judges], axis=0) if judges else np.zeros(classes)
     found = (count * measured + _USUAL_WEIGHT * usual) / (count + _USUAL_WEIGHT)
     if cells and found @ usual < usual @ usual:
         found = usual
+    if min(map(len, off)) >= _ENOUGH:
+        count = sum(map(len, off))
+        targets = np.repeat(np.arange(classes), [len(values) for values in off])
+        found = _parted(np.concatenate(off) + centres[targets], targets, found - found.mean())
     note = f"the border between the classes was set by {count} real photos that did not train, or were left out in turn"
     if not count:
         note = "the border between the classes is where it usually lies: too few real photos say otherwise"
@@ -92,6 +105,27 @@ def _off(features: Floats, training: Images, row: int, classes: int, strength: f
         return None
     logits = fit_rows(features, training.targets, kept, classes, strength).logits(features)
     return np.asarray(logits[row] - logits[made].mean(axis=0))
+
+
+def _parted(logits: Floats, targets: Targets, near: Floats) -> Floats:
+    """What to take off the logits of photos, (N, K), so that they are told apart best, each class counting the same.
+
+    Platt's scaling (1999) for K classes: one factor for all logits, which is not needed afterwards, and an offset for
+    each class.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    classes = logits.shape[1]
+    weights = 1 / (classes * np.bincount(targets, minlength=classes))[targets]
+    rows = np.arange(len(targets))
+
+    def loss(values: Floats) -> float:
+        likely = log_softmax(np.exp(values[0]) * (logits - values[1:]), axis=1)[rows, targets]
+        pull = values[0] ** 2 + np.square(values[1:] - near).sum()
+        return float(_PULL * pull - (weights * likely).sum())
+
+    return np.asarray(minimize(loss, np.concatenate([[0.0], near])).x[1:])
 
 
 def _usual(centres: Floats, labels: Sequence[str], share: float) -> Floats:
