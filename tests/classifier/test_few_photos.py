@@ -6,13 +6,17 @@ import json
 import logging
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 
+from weldgen.classifier import judges
 from weldgen.classifier.compare import CompareConfig, compare
 from weldgen.classifier.evaluate import EvaluateConfig, evaluate
+from weldgen.classifier.loader import Images
 from weldgen.classifier.model_file import load_card
 from weldgen.classifier.train import train
-from weldgen.data.dataset import METADATA_NAME, Dataset
+from weldgen.data.dataset import METADATA_NAME, Dataset, Sample
 from weldgen.data.mix import MixConfig, mix
 from weldgen.errors import DataError
 from weldgen.report.stage import write_stage_report
@@ -57,6 +61,36 @@ def test_synthetic_images_calibrate_nothing(three):
     card = load_card(three[0] / "model")  # 44 of them would suffice
     assert (card.temperature, card.temperature_fitted_on) == (1.0, 0)
     assert any("20 real validation photos" in note for note in three[1].notes)
+
+
+@pytest.mark.parametrize(
+    ("count", "learned", "sure", "expected"),
+    [
+        (8, True, 9.0, "rough"),  # sure of everything, and seven of eight are right
+        (8, True, 0.1, "none"),  # it may not become surer
+        (8, False, 9.0, "none"),
+        (24, True, 9.0, "fitted"),
+        (24, False, 9.0, "fitted"),
+        (0, True, 9.0, "none"),
+    ],
+)
+def test_few_real_photos_make_a_network_less_sure_and_no_surer(monkeypatch, count, learned, sure, expected):
+    rows = np.arange(count)
+    samples = tuple(Sample(f"good/{k}.png", f"{k}", "good", "val") for k in rows)
+    images = Images(samples, np.zeros((count, 3, 1, 1), np.uint8), rows % 2)
+    signs = np.where(rows % 8 == 7, -1.0, 1.0)  # one in eight is wrong
+    logits = torch.tensor(sure * signs[:, None] * np.where(np.eye(2)[rows % 2] > 0, 1.0, -1.0))
+    monkeypatch.setattr(judges, "logits_of", lambda network, _: (logits, torch.from_numpy(rows % 2)))
+    found, fitted_on = judges.judged_temperature(None, judges.Judges(images, images.subset("")), learned=learned)
+    notes = judges.calibration_notes(found, fitted_on)
+    if expected == "fitted":
+        assert found > 2 and fitted_on == 24 and not notes
+        return
+    assert fitted_on == 0 and "20 real validation photos" in notes[0]
+    assert (found > 2) == ("made it less sure" in notes[0]) == (expected == "rough")
+    assert expected == "rough" or found == 1.0
+    synthetic = judges.Judges(images, images, "synthetic ones judge")
+    assert judges.judged_temperature(None, synthetic, learned=True) == (1.0, 0)
 
 
 def test_the_backbone_stays_as_it_is_unless_asked(three, tiny_config):

@@ -24,9 +24,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.cells import CELLS
-from weldgen.classifier.judges import Judges, aside_notes, choose_judges, judged_temperature, logits_of
+from weldgen.classifier.judges import (
+    Judges,
+    aside_notes,
+    calibration_notes,
+    choose_judges,
+    judged_temperature,
+    logits_of,
+)
 from weldgen.classifier.linear_border import border_shift
 from weldgen.classifier.linear_features import features_of, open_features
 from weldgen.classifier.linear_fit import Linear, fit_rows
@@ -59,7 +65,7 @@ def fit_linear(
     shift, notes = border_shift(fitted, features, training, labels, aside, cells=settings.layers == CELLS)
     _install(network, replace(fitted, biases=fitted.biases - shift))
     validation_record = _judge(network, judges)
-    temperature, fitted_on = judged_temperature(network, judges)
+    temperature, fitted_on = judged_temperature(network, judges, learned=False)
     learned_too = judges.images if _learns_validation(judges, training, settings, config) else judges.images.subset("")
     if len(learned_too):
         save_judge(out, network)
@@ -101,8 +107,7 @@ def fit_linear(
             f"then fitted again with the {len(learned_too)} validation photos (training.refit=false: without them); "
             "thresholds are chosen by the classifier that has not seen them"
         )
-    if not fitted_on:
-        said.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} real validation photos")
+    said += calibration_notes(temperature, fitted_on)
     seconds = round(time.monotonic() - started, 1)
     details = details_of(card) | {
         "method": "linear", "learning_share": 0.0, "epochs": 0, "best_epoch": 0, "steps": 0,

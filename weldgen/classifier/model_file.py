@@ -42,7 +42,7 @@ class ModelCard:
         std: Normalisation, for RGB from 0 to 1.
         settings: The configuration's `model` section.
         temperature: Divides the logits.
-        temperature_fitted_on: Validation photos that it was fitted on; 0: not fitted.
+        temperature_fitted_on: Validation photos that it was fitted on; 0: too few to trust it.
         threshold: Predictions with a lower probability abstain; 0: never.
         trained_on: Training images by class and origin, e.g. `{"good": {"real": 4, "synthetic": 12}}`.
         validated_on: Images that chose the best epoch, in the same way.

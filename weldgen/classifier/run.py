@@ -12,10 +12,9 @@ import lightning.pytorch as pl
 import torch
 
 from weldgen.classifier.backbones import AVERAGE, Backbone, create_backbone, set_pool
-from weldgen.classifier.calibrate import MIN_PHOTOS
 from weldgen.classifier.devices import check_stock, count_devices, device_notes, has_idle_weights, join_norms
 from weldgen.classifier.freezing import freeze_backbone
-from weldgen.classifier.judges import aside_notes, choose_judges, judged_temperature
+from weldgen.classifier.judges import aside_notes, calibration_notes, choose_judges, judged_temperature
 from weldgen.classifier.keeper import LAST, Keeper
 from weldgen.classifier.layers import LAST_MAP
 from weldgen.classifier.loader import Images, images_an_epoch
@@ -138,7 +137,7 @@ def fit(
     while (trained := _try(job, devices)) is None:
         free_memory(device)
     backbone, record = trained.backbone, trained.keeper.history[trained.keeper.best_epoch - 1]
-    temperature, fitted_on = judged_temperature(trained.network, judges)
+    temperature, fitted_on = judged_temperature(trained.network, judges, learned=True)
     card = ModelCard(
         classes=tuple(labels),
         frame=training.frame,
@@ -274,8 +273,7 @@ def _notes(card: ModelCard, trained: _Trained, config: TrainConfig) -> tuple[str
     found = card.validation.get("val_balanced_accuracy")
     best = f"best epoch {keeper.best_epoch} of {ran}"
     lines.append(best if found is None else f"{best}: balanced accuracy {found:.1%} on the {keeper.judges}")
-    if not card.temperature_fitted_on:
-        lines.append(f"confidence is not calibrated: that takes {MIN_PHOTOS} real validation photos")
+    lines += calibration_notes(card.temperature, card.temperature_fitted_on)
     synthetic = card.licences.get("synthetic images")
     if synthetic:
         lines.append(f"synthetic images were made under {synthetic}")
