@@ -148,7 +148,7 @@ def test_ten_photos_of_each_class_part_it_themselves(among):
     shift, notes = border_shift(fitted, features, training, labels, rows if among == "unseen" else NONE_UNSEEN)
     right = (fitted.logits(rows[0]) - shift).argmax(axis=1) == rows[1]
     assert right.mean() > 0.9 and "24 real photos" in notes[0] and shift.sum() == pytest.approx(0, abs=1e-4)
-    # With one bad photo less the sound ones judge alone.
+    # With nine bad photos the sound ones judge alone.
     kept = [k for k in range(24) if k not in (20, 21, 22)]
     features, training = shifted_photos([reals[k] for k in kept] if among == "trained" else [])
     unseen = (rows[0][kept], rows[1][kept]) if among == "unseen" else NONE_UNSEEN

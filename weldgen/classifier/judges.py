@@ -69,11 +69,11 @@ def judged_temperature(network: WeldNetwork, judges: Judges, *, learned: bool) -
         judges: Its validation.
         learned: Whether its backbone learned.
     """
-    if judges.warning or not len(judges.images):
+    count = len(judges.images)
+    if judges.warning or not count or (count < MIN_PHOTOS and not learned):
         return 1.0, 0
-    if len(judges.images) >= MIN_PHOTOS:
-        return fit_temperature(*logits_of(network, judges.images)), len(judges.images)
-    return max(1.0, fit_temperature(*logits_of(network, judges.images))) if learned else 1.0, 0
+    temperature = fit_temperature(*logits_of(network, judges.images))
+    return (temperature, count) if count >= MIN_PHOTOS else (max(1.0, temperature), 0)
 
 
 def calibration_notes(temperature: float, fitted_on: int) -> list[str]:
