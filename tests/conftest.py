@@ -111,3 +111,60 @@ def class_folder(tmp_path: Path) -> Path:
         for index in range(8):
             Image.fromarray(metal(100 * number + index)).save(root / label / f"{index}.png")
     return root
+
+
+PLATE_PHOTO_PX = (320, 224)
+
+
+def plate_photo(seed: int, *, weld: bool = True) -> tuple[np.ndarray, Any]:
+    """A plate on a brown table with a rippled bead that lies anywhere, and the bead's rectangle."""
+    import cv2
+
+    from weldgen.data.upright import Rectangle
+
+    width, height = PLATE_PHOTO_PX
+    random = np.random.default_rng(seed)
+    image = np.full((height, width, 3), (170, 120, 80), np.float32)
+    own = Rectangle(
+        random.uniform(130, 190), random.uniform(95, 130), random.uniform(110, 150), 14, random.uniform(-80, 80)
+    )  # fmt: skip
+    plate = Rectangle(own.x_px, own.y_px, own.length_px * 1.15, 90, own.turn_deg)
+    cv2.fillConvexPoly(image, plate.corners().astype(np.int32), (70, 72, 78))
+    if weld:
+        turn = np.deg2rad(own.turn_deg)
+        rows, columns = np.mgrid[:height, :width]
+        along = (columns - own.x_px) * np.cos(turn) + (rows - own.y_px) * np.sin(turn)
+        across = (rows - own.y_px) * np.cos(turn) - (columns - own.x_px) * np.sin(turn)
+        ripples = 150 + 60 * np.sin(along * 1.6 + 0.08 * across**2)
+        inside = (abs(along) < own.length_px / 2) & (abs(across) < own.breadth_px / 2)
+        image[inside] = ripples[inside, None] * np.array([0.85, 0.95, 1.1])
+    image += random.normal(0, 5, image.shape)
+    return np.clip(image, 0, 255).astype(np.uint8), own
+
+
+@pytest.fixture(scope="session")
+def photograph() -> Callable[..., Any]:
+    """Render a plate's photo: `photograph(seed, weld=True)` -> (224, 320, 3) uint8 RGB and the weld's rectangle."""
+    return plate_photo
+
+
+@pytest.fixture(scope="session")
+def marked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve such photos with YOLO's turned boxes, the last of them without a weld."""
+    root = tmp_path_factory.mktemp("marked")
+    (root / "classes.txt").write_text("weld\nplate\n")
+    for seed in range(12):
+        image, own = plate_photo(seed, weld=seed != 11)
+        Image.fromarray(image).save(root / f"{seed:02d}.png")
+        points = " ".join(f"{value:.5f}" for value in (own.corners() / PLATE_PHOTO_PX).ravel())
+        (root / f"{seed:02d}.txt").write_text("" if seed == 11 else f"0 {points}\n")
+    return root
+
+
+@pytest.fixture(scope="session")
+def taught(marked: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """The folder of a locator that learned from them, and what its stage says."""
+    from weldgen.locating.learn import LocatorConfig, locator
+
+    out = tmp_path_factory.mktemp("taught") / "locator"
+    return out, locator(marked, out, LocatorConfig(side_px=PLATE_PHOTO_PX[0]))

@@ -1,33 +1,27 @@
 """What pictures look like to a network: features of ImageNet's EfficientNet-Lite0, which comes with a package.
 
-What is notable: the network is written out as an ONNX graph from its weights, so that worker processes need no torch;
-and images are looked at one at a time by one thread, so that the features of an image do not depend on the batch it
-is in, on the number of jobs, or on where a run was resumed.
-(Tan and Le, EfficientNet, ICML 2019; the Lite variants have no squeeze-and-excite and ReLU6 for swish.)
+What is notable: images are looked at one at a time by one thread, so that the features of an image do not depend on
+the batch it is in, on the number of jobs, or on where a run was resumed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from weldgen import weights
 from weldgen.inference import Network
+from weldgen.lite_graph import LITE_WEIGHT, LiteGraph, lite_state
 
 RGB = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
-FEATURE_WEIGHT = "efficientnet_lite0"
+FEATURE_WEIGHT = LITE_WEIGHT
 FEATURES = 1280
 SIDE_PX = 224
 _FILL = 128
-_BATCH_NORM_EPSILON = 1e-3
-# Number of blocks and stride of the first, stage by stage; everything else is in the weights.
-_STAGES = ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1))
-_OPSET, _IR = 17, 8
 
 
 class FeatureExtractor:
@@ -84,83 +78,10 @@ def feature_network() -> bytes | None:
     Raises:
         BackendError: The file of the weights is damaged.
     """
-    if weights.find(FEATURE_WEIGHT) is None:
+    state = lite_state()
+    if state is None:
         return None
-    import torch
-
-    state = torch.load(weights.require(FEATURE_WEIGHT), map_location="cpu", weights_only=True)
-    return _Graph({name: value.numpy() for name, value in state.items()}).build()
-
-
-class _Graph:
-    """EfficientNet-Lite0 as ONNX nodes, batch normalisation folded into the convolutions."""
-
-    def __init__(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        self._state = state
-        self._nodes: list[Any] = []
-        self._constants: list[Any] = []
-
-    def build(self) -> bytes:
-        """The file."""
-        from onnx import TensorProto, helper
-
-        top = self._convolution(self._scaled_input(), "_conv_stem", "_bn0", stride=2)
-        number = 0
-        for blocks, stride in _STAGES:
-            for index in range(blocks):
-                made = self._block(top, f"_blocks.{number}", 1 if index else stride)
-                top = self._node("Add", [top, made]) if index else made
-                number += 1
-        top = self._convolution(top, "_conv_head", "_bn1")
-        pooled = self._node("GlobalAveragePool", [top])
-        self._nodes.append(helper.make_node("Flatten", [pooled], ["features"]))
-        image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, SIDE_PX, SIDE_PX, 3])
-        features = helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, FEATURES])
-        graph = helper.make_graph(self._nodes, "efficientnet_lite0", [image], [features], self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR)
-        written: bytes = model.SerializeToString()
-        return written
-
-    def _scaled_input(self) -> str:
-        """RGB from -1 to 1, channels first."""
-        from onnx import TensorProto
-
-        planes = self._node("Transpose", ["image"], perm=[0, 3, 1, 2])
-        floats = self._node("Cast", [planes], to=TensorProto.FLOAT)
-        scaled = self._node("Mul", [floats, self._constant(np.array(1 / 127.5, np.float32))])
-        return self._node("Sub", [scaled, self._constant(np.array(1, np.float32))])
-
-    def _block(self, top: str, name: str, stride: int) -> str:
-        """Inverted residual block: widen, filter each channel, narrow."""
-        if f"{name}._expand_conv.weight" in self._state:
-            top = self._convolution(top, f"{name}._expand_conv", f"{name}._bn0")
-        top = self._convolution(top, f"{name}._depthwise_conv", f"{name}._bn1", stride=stride)
-        return self._convolution(top, f"{name}._project_conv", f"{name}._bn2", clipped=False)
-
-    def _convolution(self, top: str, name: str, norm: str, *, stride: int = 1, clipped: bool = True) -> str:
-        state = self._state
-        gain = state[f"{norm}.weight"] / np.sqrt(state[f"{norm}.running_var"] + _BATCH_NORM_EPSILON)
-        weight = state[f"{name}.weight"] * gain[:, None, None, None]
-        bias = state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain
-        made = self._node(
-            "Conv", [top, self._constant(weight), self._constant(bias)], strides=[stride, stride],
-            auto_pad="SAME_UPPER", group=weight.shape[0] if weight.shape[1] == 1 else 1,
-        )  # fmt: skip
-        if not clipped:
-            return made
-        ends = [self._constant(np.array(end, np.float32)) for end in (0, 6)]
-        return self._node("Clip", [made, *ends])
-
-    def _node(self, kind: str, inputs: list[str], **attributes: Any) -> str:
-        from onnx import helper
-
-        name = f"n{len(self._nodes)}"
-        self._nodes.append(helper.make_node(kind, inputs, [name], **attributes))
-        return name
-
-    def _constant(self, value: npt.NDArray[Any]) -> str:
-        from onnx import numpy_helper
-
-        name = f"c{len(self._constants)}"
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
-        return name
+    graph = LiteGraph(state)
+    pooled = graph.node("GlobalAveragePool", [graph.head(graph.stages("image")[-1])])
+    flat = graph.node("Flatten", [pooled], "features")
+    return graph.build([1, SIDE_PX, SIDE_PX, 3], (flat, [1, FEATURES]))

@@ -103,6 +103,14 @@ STAGES: dict[str, Stage] = {
         "weldgen.data.ingest", "ingest", "IngestConfig",
         {"source": ""}, "data/raw", "bring class folders or annotated photos in",
     ),
+    "locator": Stage(
+        "weldgen.locating.learn", "locator", "LocatorConfig",
+        {"marked": ""}, "models/locator", "learn from marked photos where the weld lies",
+    ),
+    "locate": Stage(
+        "weldgen.locating.locate", "locate", "LocateConfig",
+        {"source": "data/clean", "locator": "models/locator"}, "data/located", "cut the weld out of every photo",
+    ),
     "clean": Stage(
         "weldgen.cleaning.clean", "clean", "CleanConfig",
         {"source": "data/raw"}, "data/clean", "find the writing and take it away",

@@ -14,6 +14,7 @@ from weldgen.data.images import read_rgb
 from weldgen.data.ingest import IngestConfig, ingest
 from weldgen.data.ingest_plan import INGESTED
 from weldgen.data.split import SplitConfig, decide_split
+from weldgen.data.upright import Rectangle, upright
 from weldgen.errors import ConfigError, DataError, OutputError
 from weldgen.receipts import read_receipt
 
@@ -108,6 +109,31 @@ def test_each_box_is_a_crop_in_the_group_of_its_photo(yolo, tmp_path):
     assert "1 crops with a side below 16 pixels were skipped (crops.min_px)" in summary.notes
     assert summary.counts == {"written": 4, "present": 0}
     assert summary.failures == 0
+
+
+def test_turned_boxes_are_cut_upright_where_it_is_asked_for(yolo, tmp_path):
+    own = Rectangle(48, 32, 40, 16, -60)
+    points = " ".join(f"{value:.6f}" for value in (own.corners() / [96, 64]).ravel())
+    (yolo / "labels/train/a.txt").write_text(f"0 {points}\n1 0.2 0.2 0.2 0.3\n")
+    plain = ingest(yolo, tmp_path / "plain", CROPS)
+    assert any("crops.upright=true" in note for note in plain.notes)
+    upright_too = IngestConfig(mode="crops", crops={"upright": True, "margin": 0.1})
+    summary = ingest(yolo, tmp_path / "out", upright_too)
+    assert not any("crops.upright" in note for note in summary.notes)
+    samples = {s.file_name: s for s in Dataset.open(tmp_path / "out").samples}
+    turned, box = samples["pore/train/a_0.png"], samples["crack/train/a_1.png"]
+    assert (turned.width, turned.height) == (48, 24)
+    assert turned.group == box.group
+    np.testing.assert_allclose(turned.extra["ingested"]["turned"], own.grown(0.1).corners(), atol=0.02)
+    assert "turned" not in box.extra["ingested"]
+    np.testing.assert_array_equal(
+        read_rgb(tmp_path / "out" / turned.file_name), upright(read_rgb(yolo / "images/train/a.png"), own.grown(0.1))
+    )
+    assert ingest(yolo, tmp_path / "out", upright_too).counts["written"] == 0
+    (yolo / "labels/train/a.txt").write_text("0 0.1 0.1 0.3 0.3 0.5 0.5\n")
+    flat = ingest(yolo, tmp_path / "flat", upright_too)
+    assert flat.failures == 1
+    assert "line 1: the points lie on a line" in (tmp_path / "flat/failures.jsonl").read_text()
 
 
 def test_crops_of_one_photo_never_straddle_a_split(yolo, tmp_path, make_metal):

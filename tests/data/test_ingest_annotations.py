@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -70,6 +71,8 @@ def test_yolo_keeps_splits_and_names_of_photos_in_different_folders(yolo):
     ]  # fmt: skip
     assert found.images[1].boxes[0].pixels((96, 64)) == (36, 16, 60, 48)
     assert found.images[2].boxes[0].corners == (0.1, 0.1, 0.3, 0.2)
+    assert found.images[2].boxes[0].outline == ((0.1, 0.1), (0.2, 0.2), (0.3, 0.1))
+    np.testing.assert_allclose(found.images[2].boxes[0].outline_px((100, 50)), [(10, 5), (20, 10), (30, 5)])
     assert found.images[2].boxes[0].where == "labels/valid/a.txt, line 1"
     assert not found.failures
 
@@ -181,6 +184,24 @@ def test_coco_finds_photos_and_splits(tmp_path, photo, file, image, split):
     ]  # fmt: skip
     assert (found.images[0].split, found.images[0].size_px) == (split, (96, 64))
     assert detect_format(tmp_path)[0] == "coco"
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "outline"),
+    [
+        ([[10, 5, 40, 5, 40, 25]], ((10, 5), (40, 5), (40, 25))),
+        ([[10, 5, 40, 5, 40, 25], [1, 2, 3, 4, 5, 6]], ((10, 5), (40, 5), (40, 25), (1, 2), (3, 4), (5, 6))),
+        ({"counts": "abc", "size": [64, 96]}, ()),  # a mask; the box says where the object lies
+        ([[10, 5]], ()),
+        ([], ()),
+    ],
+)
+def test_coco_polygons_are_outlines(tmp_path, photo, segmentation, outline):
+    photo(tmp_path / "a.png")
+    (tmp_path / "x.json").write_text(json.dumps(coco({"a.png": {}}, [box(0) | {"segmentation": segmentation}])))
+    (one,) = read_coco(tmp_path).images[0].boxes
+    assert one.corners == (10, 5, 40, 25)
+    assert one.outline == outline
 
 
 def test_several_coco_files_join_and_contradictions_are_failures(tmp_path, photo):

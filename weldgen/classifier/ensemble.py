@@ -130,6 +130,7 @@ def unite(cards: Sequence[ModelCard], shown: Sequence[str], members: Sequence[st
         licences=_licences([card.licences for card in cards]),
         members=tuple(members),
         learned_validation=any(card.learned_validation for card in cards),
+        locator="+".join(sorted({card.locator for card in cards} - {""})),
     )
 
 

@@ -51,6 +51,7 @@ def metadata_of(card: ModelCard, threshold: float, precision: str, point: Operat
         "licences": json.dumps(dict(card.licences)),
         "warnings": json.dumps(list(card.warnings)),
         "seen": json.dumps(_seen(card)),
+        "locator": card.locator,
         "weldgen": card.weldgen,
     }
 

@@ -43,6 +43,7 @@ from weldgen.classifier.model_file import ModelCard, by_origin, licences, save_j
 from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.result import Result, details_of, seen_by
 from weldgen.classifier.settings import ModelSettings, TrainConfig
+from weldgen.data.sample import located_by
 from weldgen.runtime import derive_seed
 
 
@@ -88,6 +89,7 @@ def fit_linear(
         warnings=(judges.warning,) if judges.warning else (),
         seen=seen_by(training, validation),
         licences=licences(training.samples, backbone.weights),
+        locator=located_by(training.samples),
         validation=validation_record,
         learned_validation=len(learned_too) > 0,
     )

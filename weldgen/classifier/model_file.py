@@ -52,6 +52,7 @@ class ModelCard:
         validation: Metrics of the best epoch.
         learned_validation: Whether it learned the validation photos too, after they had judged it.
         weldgen: Version that trained it.
+        locator: Id of the locator that cut the training images out of their photos; empty for whole photos.
         members: Of an ensemble: the folders of the models whose probabilities are averaged, below its own.
     """
 
@@ -73,6 +74,7 @@ class ModelCard:
     validation: Mapping[str, float] = field(default_factory=dict)
     learned_validation: bool = False
     weldgen: str = weldgen.__version__
+    locator: str = ""
     members: Sequence[str] = ()
 
 

@@ -46,6 +46,7 @@ from weldgen.classifier.trainer import (
 )
 from weldgen.classifier.training_settings import TrainingSettings
 from weldgen.classifier.watch import HistoryTold, told_to_watchers
+from weldgen.data.sample import located_by
 from weldgen.runtime import derive_seed, log, temporary_for
 
 _ADAPT_BATCHES = 12
@@ -153,6 +154,7 @@ def fit(
         warnings=(judges.warning,) if judges.warning else (),
         seen=seen_by(training, validation),
         licences=licences(training.samples, backbone.weights),
+        locator=located_by(training.samples),
         validation={name: value for name, value in record.items() if name.startswith("val_")},
     )
     save_model(out, trained.network, card)

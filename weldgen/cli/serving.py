@@ -14,6 +14,7 @@ from weldgen.errors import ConfigError
 Model = Annotated[Path, typer.Argument(help="An exported .onnx file.")]
 EXPORTED = Path("models/export/classifier.onnx")
 Tta = Annotated[int, typer.Option(help="Views of each photo that vote, 1 to 12; 0: as the threshold was chosen with.")]
+LocatorOption = Annotated[Path | None, typer.Option(help="What weldgen locator wrote: judge the weld it cuts out.")]
 Host = Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in.")]
 
 
@@ -25,10 +26,12 @@ def predict(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the lines to this file.")] = None,
     ray: Annotated[str | None, typer.Option(help="Work on a Ray cluster: its address, or `local`.")] = None,
     tta: Tta = 0,
+    locator: LocatorOption = None,
 ) -> int:
     """Classify photos with an exported model.
 
-    Prints one JSON object a line: file, label, score, probabilities, abstained; decided_by where a threshold decides.
+    Prints one JSON object a line: file, label, score, probabilities, abstained; decided_by where a threshold decides,
+    located where a locator cuts the weld out.
     """
     from weldgen.runtime import write_atomic
     from weldgen.serving.many import predict_on_ray
@@ -36,10 +39,10 @@ def predict(
 
     device = common.device or "auto"
     if ray is None:
-        records = predict_paths(model, paths, device=device, tta=tta)
+        records = predict_paths(model, paths, device=device, tta=tta, locator=locator)
     else:
         address = None if ray == "local" else ray
-        records = predict_on_ray(model, paths, address=address, device=device, tta=tta)
+        records = predict_on_ray(model, paths, address=address, device=device, tta=tta, locator=locator)
     lines, failed = [], 0
     for record in records:
         failed += "error" in record
@@ -88,20 +91,33 @@ def bench(
 
 
 @command(app)
-def serve(common: Common, model: Model = EXPORTED, host: Host = "127.0.0.1", port: int = 8000, tta: Tta = 0) -> int:
+def serve(
+    common: Common,
+    model: Model = EXPORTED,
+    host: Host = "127.0.0.1",
+    port: int = 8000,
+    tta: Tta = 0,
+    locator: LocatorOption = None,
+) -> int:
     """Answer requests over HTTP: photos in, classes out."""
     from weldgen.serving.api import serve as listen
 
-    listen(model, host, port, device=common.device or "auto", tta=tta)
+    listen(model, host, port, device=common.device or "auto", tta=tta, locator=locator)
     return 0
 
 
 @command(app)
-def ui(common: Common, model: Model = EXPORTED, host: Host = "127.0.0.1", port: int = 7860) -> int:
+def ui(
+    common: Common,
+    model: Model = EXPORTED,
+    host: Host = "127.0.0.1",
+    port: int = 7860,
+    locator: LocatorOption = None,
+) -> int:
     """Show a page on which photos are dropped and classified."""
     from weldgen.serving.ui import launch
 
-    launch(model, host, port, device=common.device or "auto")
+    launch(model, host, port, device=common.device or "auto", locator=locator)
     return 0
 
 

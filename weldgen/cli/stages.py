@@ -96,6 +96,39 @@ def clean(
 
 
 @command(app)
+def locator(
+    common: Common,
+    words: Words = None,
+    out: Out = None,
+    format: Annotated[str | None, typer.Option(help="auto, yolo, coco or csv.")] = None,
+) -> int:
+    """Learn from a few marked photos where the weld lies on a photo.
+
+    weldgen locator MARKED [--out models/locator] [--format auto|yolo|coco|csv]
+    """
+    paths, overrides = sort_words(words, ["marked"])
+    if "marked" not in paths:
+        raise ConfigError("locator needs photos on which welds are marked", "weldgen locator MARKED")
+    return run_configured("locator", common, paths, overrides, out=out, flags={"format": format})
+
+
+@command(app)
+def locate(
+    common: Common,
+    words: Words = None,
+    with_: Annotated[Path | None, typer.Option("--locator", help="What weldgen locator wrote.")] = None,
+    out: Out = None,
+) -> int:
+    """Cut the weld out of every photo, upright.
+
+    weldgen locate [SRC=data/clean] [--locator models/locator] [--out data/located]
+    """
+    paths, overrides = sort_words(words, ["source"])
+    given = {"locator": with_} if with_ else {}
+    return run_configured("locate", common, {**paths, **given}, overrides, out=out)
+
+
+@command(app)
 def lora(common: Common, words: Words = None, out: Out = None) -> int:
     """Train a LoRA of the training photos for the generator sdxl.
 

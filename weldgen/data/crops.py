@@ -6,10 +6,11 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import numpy.typing as npt
 from pydantic import Field
 
 from weldgen.config import Config
-from weldgen.data.images import MIN_SIDE_PX, Photo, encode_photo
+from weldgen.data.images import MIN_SIDE_PX, RGB, Photo, encode_photo
 
 JPEG_QUALITY = 95
 # A crop keeps what describes its colours; EXIF data describes the whole photo and may hold a thumbnail of it.
@@ -26,6 +27,7 @@ class CropsConfig(Config):
     margin: float = Field(0.15, ge=0, le=2, description="added on each side, as a share of the box's side")
     min_px: int = Field(16, ge=MIN_SIDE_PX, description="crops with a shorter side are skipped and counted")
     square: bool = Field(False, description="widen the shorter side to the longer one, where the photo has room")
+    upright: bool = Field(False, description="cut along turned boxes and polygons, their longer side level")
 
 
 def crop_window(box_px: tuple[float, float, float, float], size_px: tuple[int, int], config: CropsConfig) -> Window:
@@ -47,16 +49,21 @@ def crop_window(box_px: tuple[float, float, float, float], size_px: tuple[int, i
 def cut(photo: Photo, window: Window) -> bytes:
     """Encode a part of a photo: JPEG at quality 95, all other formats without loss, depth and alpha as in the photo."""
     left, top, right, bottom = window
+    return encode_part(photo, photo.pixels[top:bottom, left:right], photo.native[top:bottom, left:right])
+
+
+def encode_part(photo: Photo, pixels: RGB, native: npt.NDArray[Any]) -> bytes:
+    """Encode what was cut out of a photo as `cut` does.
+
+    Args:
+        photo: Where it comes from.
+        pixels: (H, W, 3) uint8 RGB.
+        native: The same part of the photo's native samples.
+    """
     image_format = "JPEG" if photo.format == "MPO" else photo.format  # a camera's JPEG with a second image in it
     options = {name: value for name, value in photo.save_options.items() if name in _KEPT_OPTIONS}
-    part = replace(
-        photo,
-        pixels=photo.pixels[top:bottom, left:right],
-        native=photo.native[top:bottom, left:right],
-        format=image_format,
-        save_options=options | _OPTIONS.get(image_format, {}),
-    )
-    return encode_photo(part.pixels, part)
+    options |= _OPTIONS.get(image_format, {})
+    return encode_photo(pixels, replace(photo, pixels=pixels, native=native, format=image_format, save_options=options))
 
 
 def _span(centre: float, length: float, square: float | None, limit: int) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from weldgen.data.formats.records import FOLDER, Annotations
 from weldgen.data.images import read_photo
 from weldgen.data.ingest_folder import copy_folders
 from weldgen.data.ingest_plan import INGESTED, Item, Plan, PresenceConfig, make_plan
+from weldgen.data.upright import Rectangle, cut_upright
 from weldgen.data.writer import KEY, DatasetWriter
 from weldgen.errors import ConfigError, DataError, OutputError
 from weldgen.receipts import Summary, read_receipt, run_key, write_receipt
@@ -129,7 +130,9 @@ def _write_photo(writer: DatasetWriter, path: Path, items: Sequence[Item], used:
         return
     photo = read_photo(path)
     for item in items:
-        data = cut(photo, item.window) if item.window else None
+        data = None
+        if item.part:
+            data = cut_upright(photo, item.part) if isinstance(item.part, Rectangle) else cut(photo, item.part)
         identity = content_hash(data) if data else item.sample.id
         copies = 1
         while (numbered := identity if copies == 1 else f"{identity}-{copies}") in used:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from weldgen.config import Config
 from weldgen.data.crops import CropsConfig, Window, crop_window
 from weldgen.data.dataset import SIDE_FOLDERS, SPLIT_FOLDERS, Failure, Sample
 from weldgen.data.formats.paths import relative
-from weldgen.data.formats.records import Annotated, Annotations
+from weldgen.data.formats.records import Annotated, Annotations, Box
 from weldgen.data.images import image_size
+from weldgen.data.upright import Rectangle, rectangle_around
 from weldgen.errors import DataError
 from weldgen.runtime import content_hash, file_hash, track
 
@@ -43,13 +46,14 @@ class Item:
     """One file to be made: its line, and the part of the photo that is cut out (None: the file as it is)."""
 
     sample: Sample
-    window: Window | None = None
+    part: Window | Rectangle | None = None
 
     @property
     def key(self) -> str:
         """What the file and its line depend on."""
-        sample = self.sample
-        return content_hash(json.dumps([self.photo, sample.label, sample.split, sample.group, self.window]).encode())
+        sample, part = self.sample, self.part
+        where = astuple(part) if isinstance(part, Rectangle) else part
+        return content_hash(json.dumps([self.photo, sample.label, sample.split, sample.group, where]).encode())
 
     @property
     def file(self) -> str:
@@ -115,6 +119,8 @@ def make_plan(found: Annotations, origin: str, how: PresenceConfig | CropsConfig
     made = [item.sample for _, items in photos for item in items]
     check_class_names({sample.label for sample in made})
     skipped = [f"{small} crops with a side below {min_px} pixels were skipped (crops.min_px)"] if small else []
+    if isinstance(how, CropsConfig) and not how.upright and any(b.outline for i in found.images for b in i.boxes):
+        skipped.append("there are turned boxes or polygons: crops.upright=true cuts along them")
     return Plan(tuple(photos), tuple(failures), (*skipped, *_notes(made)))
 
 
@@ -164,20 +170,33 @@ def _crops(whole: Sample, image: Annotated, config: CropsConfig) -> list[Item]:
     items = []
     name, size_px = PurePosixPath(image.name), (whole.width, whole.height)
     for index, box in enumerate(image.boxes):
-        box_px = box.pixels(size_px)
-        window = crop_window(box_px, size_px, config)
-        about = {**whole.extra[INGESTED], "box": [round(edge, 2) for edge in box_px], "window": list(window)}
+        part, about = _part(box, size_px, config)
+        width, height = part.size_px() if isinstance(part, Rectangle) else (part[2] - part[0], part[3] - part[1])
         sample = replace(
             whole,
             file_name=f"{box.label}/{name.with_name(f'{name.stem}_{index}{name.suffix}')}",
             label=box.label,
             group=whole.group or whole.id,
-            width=window[2] - window[0],
-            height=window[3] - window[1],
-            extra={INGESTED: about},
+            width=width,
+            height=height,
+            extra={INGESTED: {**whole.extra[INGESTED], **about}},
         )
-        items.append(Item(sample, window))
+        items.append(Item(sample, part))
     return items
+
+
+def _part(box: Box, size_px: tuple[int, int], config: CropsConfig) -> tuple[Window | Rectangle, dict[str, Any]]:
+    """What is cut out for a box, and what its line says of that."""
+    box_px = box.pixels(size_px)
+    about: dict[str, Any] = {"box": [round(edge, 2) for edge in box_px]}
+    if config.upright and box.outline:
+        try:
+            part = rectangle_around(box.outline_px(size_px)).grown(config.margin)
+        except ValueError as error:
+            raise DataError(f"{box.where}: {error}") from error
+        return part, about | {"turned": np.round(part.corners(), 2).tolist()}
+    window = crop_window(box_px, size_px, config)
+    return window, about | {"window": list(window)}
 
 
 def _notes(samples: Sequence[Sample]) -> list[str]:

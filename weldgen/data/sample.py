@@ -14,6 +14,8 @@ MIN_GROUPS_TO_SPLIT = 3
 SYNTHETIC_VALIDATION = "synthetic_validation"
 # The field that names the mask of a synthetic image's defects, relative to the dataset.
 DEFECT_MASK = "defect_mask"
+# The field that says where on which photo an image was cut out, and by which locator.
+LOCATED = "located"
 
 
 @dataclass(frozen=True)
@@ -112,3 +114,9 @@ def is_synthetic_validation(sample: Sample) -> bool:
     """Whether a synthetic image lies in validation, as it may where `scarce_classes` finds a class."""
     marked = sample.extra.get(SYNTHETIC_VALIDATION) is True
     return marked and sample.origin == "synthetic" and sample.split == "val"
+
+
+def located_by(samples: Iterable[Sample]) -> str:
+    """Id of the locator that cut images out of their photos; empty for whole photos, ids with `+` for several."""
+    found = {str(sample.extra[LOCATED]["locator"]) for sample in samples if LOCATED in sample.extra}
+    return "+".join(sorted(found))

@@ -36,7 +36,13 @@ _Send = Callable[[_Scope], Awaitable[None]]
 
 
 def create_app(
-    model: Path, *, device: str = "auto", max_upload_mb: int = 20, max_batch: int = 32, tta: int = 0
+    model: Path,
+    *,
+    device: str = "auto",
+    max_upload_mb: int = 20,
+    max_batch: int = 32,
+    tta: int = 0,
+    locator: Path | None = None,
 ) -> "FastAPI":
     """Make the service; any ASGI server can run it.
 
@@ -46,6 +52,7 @@ def create_app(
         max_upload_mb: Largest photo that is accepted.
         max_batch: Most photos that one request may hold.
         tta: Views of each photo, 1 to 12; 0: as the model says.
+        locator: What `weldgen locator` wrote, to cut the weld out of each photo; None: whole photos.
 
     Raises:
         BackendError: A library of the extra `serve`, the file or its runtime is missing.
@@ -59,7 +66,7 @@ def create_app(
     from fastapi.responses import HTMLResponse, JSONResponse
     from prometheus_client import CONTENT_TYPE_LATEST
 
-    classifier = SharedClassifier(model, device, tta)
+    classifier = SharedClassifier(model, device, tta, locator)
     metrics = _Metrics(classifier.inference.classes)
     # Each worker holds one request's decoded photos; further requests wait as files.
     workers = ThreadPoolExecutor(max(2, cpu_count()), thread_name_prefix="predict")
@@ -101,6 +108,7 @@ def serve(  # noqa: PLR0913 - what the command line asks for, by name
     max_upload_mb: int = 20,
     max_batch: int = 32,
     tta: int = 0,
+    locator: Path | None = None,
 ) -> None:
     """Run the service until it is interrupted; see `create_app`.
 
@@ -109,7 +117,8 @@ def serve(  # noqa: PLR0913 - what the command line asks for, by name
         ConfigError: A limit is not positive.
         DataError: The file was not exported by weldgen.
     """
-    app = create_app(model, device=device, max_upload_mb=max_upload_mb, max_batch=max_batch, tta=tta)
+    limits = {"max_upload_mb": max_upload_mb, "max_batch": max_batch}
+    app = create_app(model, device=device, tta=tta, locator=locator, **limits)
     listen(app, host, port)
 
 

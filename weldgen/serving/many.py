@@ -15,7 +15,13 @@ _BATCH_FILES = 32
 
 
 def predict_on_ray(
-    model: Path, paths: Sequence[Path], *, address: str | None = None, device: str = "auto", tta: int = 0
+    model: Path,
+    paths: Sequence[Path],
+    *,
+    address: str | None = None,
+    device: str = "auto",
+    tta: int = 0,
+    locator: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
     """`predict_paths` on a Ray cluster; model and photos must lie on storage that all machines see.
 
@@ -25,6 +31,7 @@ def predict_on_ray(
         address: Of a running cluster, e.g. `ray://head:10001` or `auto`; None starts workers on this machine.
         device: `auto`, `cpu` or `cuda`, of each worker.
         tta: Views of each photo, 1 to 12; 0: as the model says.
+        locator: What `weldgen locator` wrote, to cut the weld out of each photo; None: whole photos.
 
     Yields:
         The records of `predict_paths`, in the order of the files.
@@ -34,14 +41,15 @@ def predict_on_ray(
         DataError: There is no such path, or a folder holds no photo.
     """
     files = [file.resolve() for path in paths for file in find_photos(path)]
-    WeldClassifierInference(model, device, tta=tta)  # a wrong model is refused here, not once on every machine
+    # a wrong file is refused here, not once on every machine
+    WeldClassifierInference(model, device, tta=tta, locator=locator)
     ray = _connect(address)
     try:
         rows = ray.data.from_items([{"index": index, "file": str(file)} for index, file in enumerate(files)])
         cores = int(ray.cluster_resources().get("CPU", 1))
         answered = rows.map_batches(
             _Worker,
-            fn_constructor_args=(str(model.resolve()), device, tta),
+            fn_constructor_args=(str(model.resolve()), device, tta, locator and str(locator.resolve())),
             batch_size=_BATCH_FILES,
             concurrency=(1, max(1, cores)),
             num_cpus=1,
@@ -53,8 +61,9 @@ def predict_on_ray(
 
 
 class _Worker:
-    def __init__(self, model: str, device: str, tta: int) -> None:
-        self._classifier = WeldClassifierInference(model, device, threads=1, tta=tta)
+    def __init__(self, model: str, device: str, tta: int, locator: str | None) -> None:
+        own = Path(locator) if locator else None
+        self._classifier = WeldClassifierInference(model, device, threads=1, tta=tta, locator=own)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         files = [Path(file) for file in batch["file"]]

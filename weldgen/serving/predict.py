@@ -17,7 +17,7 @@ _CHUNK_PHOTOS = 8
 
 
 def predict_paths(
-    model: Path, paths: Sequence[Path], *, device: str = "auto", tta: int = 0
+    model: Path, paths: Sequence[Path], *, device: str = "auto", tta: int = 0, locator: Path | None = None
 ) -> Iterator[dict[str, Any]]:
     """Classify photos, and all photos below folders, in order.
 
@@ -26,16 +26,17 @@ def predict_paths(
         paths: Photos or folders.
         device: `auto`, `cpu` or `cuda`.
         tta: Views of each photo, 1 to 12; 0: as the model says.
+        locator: What `weldgen locator` wrote, to cut the weld out of each photo; None: whole photos.
 
     Yields:
         `{"file", "label", "score", "probabilities", "abstained"}`, with `decided_by` where a threshold
-        decides, or `{"file", "error"}` for a file that cannot be read.
+        decides and `located` where there is a locator, or `{"file", "error"}` for a file that cannot be read.
 
     Raises:
         BackendError: The model or its runtime is missing.
         DataError: There is no such path, or a folder holds no photo.
     """
-    classifier = WeldClassifierInference(model, device, tta=tta)
+    classifier = WeldClassifierInference(model, device, tta=tta, locator=locator)
     yield from predict_files(classifier, [file for path in paths for file in find_photos(path)])
 
 
@@ -86,5 +87,5 @@ def classified(file: str, found: dict[str, Any]) -> dict[str, Any]:
         "score": found["confidence"],
         "probabilities": found["probabilities"],
         "abstained": found["abstained"],
-        **({"decided_by": found["decided_by"]} if "decided_by" in found else {}),
+        **{name: found[name] for name in ("decided_by", "located") if name in found},
     }

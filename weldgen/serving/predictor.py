@@ -15,6 +15,7 @@ from weldgen.data.images import RGB, read_rgb
 from weldgen.decision import read_decision, read_operating
 from weldgen.errors import ConfigError, DataError
 from weldgen.inference import Network, read_metadata
+from weldgen.locating.locator import Found, open_locator
 from weldgen.runtime import log
 from weldgen.tta import MAX_VIEWS, ask_views, vote
 
@@ -32,6 +33,8 @@ class WeldClassifierInference:
         threads: CPU threads, 0 for all cores.
         tta: Views of each photo whose probabilities are averaged, 1 to 12; 0: as many as the model's threshold was
             chosen with, else 1.
+        locator: What `weldgen locator` wrote, its folder or file: the clearest weld is cut out of each photo, as
+            `weldgen locate` did it for the training photos, and the classifier is asked about it.
 
     Attributes:
         classes: Names, in the order of the probabilities.
@@ -47,7 +50,14 @@ class WeldClassifierInference:
         DataError: The file was not exported by weldgen.
     """
 
-    def __init__(self, model: Path | str, device: str = "cpu", threads: int = 0, tta: int = 0) -> None:
+    def __init__(
+        self,
+        model: Path | str,
+        device: str = "cpu",
+        threads: int = 0,
+        tta: int = 0,
+        locator: Path | None = None,
+    ) -> None:
         path = Path(model)
         self.metadata = read_metadata(path)
         if "classes" not in self.metadata:
@@ -61,6 +71,8 @@ class WeldClassifierInference:
             log.warning("%s: %s", path.name, warning)
         runtime = "openvino" if path.suffix == ".xml" else "auto"
         self._network = Network(path, runtime=runtime, device=_device(device), threads=threads)
+        self._locator = open_locator(locator, threads) if locator else None
+        self._check_locator(path.name)
 
     def predict(self, photo: Path | str | RGB) -> dict[str, Any]:
         """Classify one photo.
@@ -71,7 +83,9 @@ class WeldClassifierInference:
         Returns:
             `class`, `confidence` (probability of that class), `probabilities` by class, and `abstained` (whether a
             person should look: the confidence is below the model's threshold, or the probability in its band). Where a
-            threshold for one class decides, `decided_by` names both.
+            threshold for one class decides, `decided_by` names both. With a locator, `located` holds the corners of the
+            weld on the photo and the evidence for it; where it is None, no weld was found, the answer is about the
+            whole photo, and `abstained` is true.
 
         Raises:
             DataError: The photo cannot be read.
@@ -83,6 +97,13 @@ class WeldClassifierInference:
         images = [photo if isinstance(photo, np.ndarray) else read_rgb(Path(photo)) for photo in photos]
         for image in images:
             _check(image)
+        if self._locator is None:
+            return self._answers(images)
+        cut = [self._locator.cut_out(image) for image in images]
+        answers = self._answers([image for image, _ in cut])
+        return [_about_weld(answer, found) for answer, (_, found) in zip(answers, cut, strict=True)]
+
+    def _answers(self, images: Sequence[RGB]) -> list[dict[str, Any]]:
         if self.tta > 1:
             return [self._record(vote(ask_views(self._ask, image, self.tta))) for image in images]
         # Only neighbours of one size share a batch; the others go one by one, with the same result.
@@ -93,6 +114,20 @@ class WeldClassifierInference:
     def _ask(self, image: RGB) -> npt.NDArray[np.float32]:
         found: npt.NDArray[np.float32] = self._network(image[None])[0][0]
         return found
+
+    def _check_locator(self, name: str) -> None:
+        """Say where photos are cut out otherwise than those of the training."""
+        trained = self.metadata.get("locator", "")
+        own = self._locator.id if self._locator else ""
+        if own and not trained:
+            log.warning("%s was trained on whole photos, not on welds that a locator cut out of them", name)
+        elif trained and not own:
+            log.warning(
+                "%s was trained on welds that weldgen locate cut out: give it such, or whole photos with --locator",
+                name,
+            )
+        elif trained != own:
+            log.warning("%s was trained on welds that another locator cut out (%s, this is %s)", name, trained, own)
 
     def _views(self, asked: int) -> int:
         """Number of views of each photo: as asked for, or as the threshold was chosen with."""
@@ -114,6 +149,13 @@ class WeldClassifierInference:
             "abstained": abstained,
             **({"decided_by": by} if self.decision.positive else {}),
         }
+
+
+def _about_weld(answer: dict[str, Any], found: Found | None) -> dict[str, Any]:
+    """The answer with the place of the weld; without a weld it is for a person to look."""
+    if found is None:
+        return answer | {"abstained": True, "located": None}
+    return answer | {"located": found.record()}
 
 
 def _batches(images: Sequence[RGB]) -> Iterator[list[RGB]]:

@@ -30,6 +30,7 @@ class SharedClassifier:
         model: The exported `.onnx` file, or OpenVINO's `.xml`.
         device: `auto`, `cpu` or `cuda`.
         tta: Views of each photo, 1 to 12; 0: as the model says.
+        locator: What `weldgen locator` wrote, to cut the weld out of each photo; None: whole photos.
 
     Attributes:
         model: The exported file.
@@ -40,9 +41,9 @@ class SharedClassifier:
         DataError: The file was not exported by weldgen.
     """
 
-    def __init__(self, model: Path, device: str = "auto", tta: int = 0) -> None:
+    def __init__(self, model: Path, device: str = "auto", tta: int = 0, locator: Path | None = None) -> None:
         self.model = model
-        self.inference = WeldClassifierInference(model, device, tta=tta)
+        self.inference = WeldClassifierInference(model, device, tta=tta, locator=locator)
         self._lock = threading.Lock()
 
     def classify(self, photos: Iterable[tuple[str, Callable[[], RGB]]]) -> list[dict[str, Any]]:

@@ -25,12 +25,13 @@ _FONTS = ("system-ui", "sans-serif")
 _MONOSPACE_FONTS = ("ui-monospace", "monospace")
 
 
-def create_ui(model: Path, *, device: str = "auto") -> Blocks:
+def create_ui(model: Path, *, device: str = "auto", locator: Path | None = None) -> Blocks:
     """Make the page.
 
     Args:
         model: The exported `.onnx` file, or OpenVINO's `.xml`.
         device: `auto`, `cpu` or `cuda`.
+        locator: What `weldgen locator` wrote, to cut the weld out of each photo; None: whole photos.
 
     Raises:
         BackendError: Gradio, the file or its runtime is missing.
@@ -41,7 +42,7 @@ def create_ui(model: Path, *, device: str = "auto") -> Blocks:
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
 
-    classifier = SharedClassifier(model, device)
+    classifier = SharedClassifier(model, device, locator=locator)
     names = list(SUFFIXES)
     page: Blocks = gr.Blocks(title=_TITLE, analytics_enabled=False, delete_cache=_KEEP_UPLOADS_S)
     with page:
@@ -65,15 +66,18 @@ def create_ui(model: Path, *, device: str = "auto") -> Blocks:
     return page
 
 
-def create_ui_app(model: Path, *, device: str = "auto", max_upload_mb: int = 20) -> FastAPI:
+def create_ui_app(
+    model: Path, *, device: str = "auto", max_upload_mb: int = 20, locator: Path | None = None
+) -> FastAPI:
     """The page as an ASGI application; see `create_ui`.
 
     Args:
         model: The exported file.
         device: `auto`, `cpu` or `cuda`.
         max_upload_mb: Largest photo that is accepted.
+        locator: What `weldgen locator` wrote, to cut the weld out of each photo; None: whole photos.
     """
-    page = create_ui(model, device=device)
+    page = create_ui(model, device=device, locator=locator)
     import gradio as gr
     from fastapi import FastAPI
 
@@ -91,7 +95,13 @@ def create_ui_app(model: Path, *, device: str = "auto", max_upload_mb: int = 20)
 
 
 def launch(
-    model: Path, host: str = "127.0.0.1", port: int = 7860, *, device: str = "auto", max_upload_mb: int = 20
+    model: Path,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    *,
+    device: str = "auto",
+    max_upload_mb: int = 20,
+    locator: Path | None = None,
 ) -> None:
     """Show the page until it is interrupted; it is never shared beyond `host`.
 
@@ -99,7 +109,7 @@ def launch(
         BackendError: Gradio, the file or its runtime is missing, or the port is taken.
         DataError: The file was not exported by weldgen.
     """
-    listen(create_ui_app(model, device=device, max_upload_mb=max_upload_mb), host, port)
+    listen(create_ui_app(model, device=device, max_upload_mb=max_upload_mb, locator=locator), host, port)
 
 
 def _heading(classifier: SharedClassifier) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from weldgen.data.formats.collector import Collector
 from weldgen.data.formats.paths import IMAGES, find_photo, image_files, read_text, relative, split_of
-from weldgen.data.formats.records import Annotated, Annotations, Box, number
+from weldgen.data.formats.records import Annotated, Annotations, Box, Outline, number
 from weldgen.errors import DataError
 
 _Entry = Mapping[str, Any]
@@ -24,6 +24,8 @@ def coco_files(root: Path) -> list[Path]:
 
 def read_coco(source: Path) -> Annotations:
     """COCO: `images`, `annotations` with `bbox` (x, y, width, height in pixels) and `categories`.
+
+    Polygons of `segmentation` are read too.
 
     A split is read from the file's name or folder (`instances_train.json`, `valid/`) or the photo's folder.
 
@@ -104,9 +106,18 @@ def _box(file: str, annotation: _Entry, names: Mapping[Any, str]) -> Box:
         raise ValueError(f"{where}: bbox is {bbox}; accepted: x, y, width, height")
     try:
         x, y, width, height = map(number, bbox)
-        return Box(names[category], (x, y, x + width, y + height), relative=False, where=f"{file}, {where}")
+        corners, outline = (x, y, x + width, y + height), _outline(annotation.get("segmentation"))
+        return Box(names[category], corners, relative=False, where=f"{file}, {where}", outline=outline)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
+
+
+def _outline(segmentation: object) -> Outline:
+    """The points of all polygons of an annotation; empty where it has none, or a run-length mask."""
+    rings = segmentation if isinstance(segmentation, list) else []
+    if any(not isinstance(ring, list) or len(ring) < 6 or len(ring) % 2 for ring in rings):
+        return ()  # the box says where the object lies; tools write empty and cut-short rings beside it
+    return tuple((number(x), number(y)) for ring in rings for x, y in zip(ring[::2], ring[1::2], strict=True))
 
 
 def _is_coco(file: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from weldgen.errors import DataError
 FOLDER, YOLO, COCO, CSV = "folder", "yolo", "coco", "csv"
 
 Corners = tuple[float, float, float, float]
+Outline = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Box:
         corners: Left, top, right, bottom; of the upright image.
         relative: Whether the corners are shares of the image's sides instead of pixels.
         where: Where it was read, for messages.
+        outline: Points of the polygon or turned box that it is the bounding box of, in the units of the corners; empty
+            for a plain box.
 
     Raises:
         ValueError: It has no area.
@@ -32,6 +36,7 @@ class Box:
     corners: Corners
     relative: bool
     where: str
+    outline: Outline = ()
 
     def __post_init__(self) -> None:
         left, top, right, bottom = self.corners
@@ -51,6 +56,11 @@ class Box:
         if left >= right or top >= bottom:
             raise DataError(f"{self.where}: the box lies outside the image of {width} x {height} pixels")
         return left, top, right, bottom
+
+    def outline_px(self, size_px: tuple[int, int]) -> list[tuple[float, float]]:
+        """Points of the outline on an image of (width, height), in pixels, not clipped; empty for a plain box."""
+        scale_x, scale_y = size_px if self.relative else (1, 1)
+        return [(x * scale_x, y * scale_y) for x, y in self.outline]
 
 
 @dataclass(frozen=True)
@@ -97,6 +107,12 @@ class Annotations:
     boxed: bool
     failures: tuple[Failure, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def bounds(points: Sequence[tuple[float, float]]) -> Corners:
+    """Left, top, right, bottom of points."""
+    xs, ys = zip(*points, strict=True)
+    return min(xs), min(ys), max(xs), max(ys)
 
 
 def number(value: object) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from weldgen.data.formats.collector import Collector
 from weldgen.data.formats.paths import IMAGES, files_below, image_files, read_text, relative, split_of
-from weldgen.data.formats.records import Annotated, Annotations, Box, Corners, number
+from weldgen.data.formats.records import Annotated, Annotations, Box, Corners, Outline, bounds, number
 from weldgen.errors import DataError
 
 _LABELS = "labels"
@@ -23,8 +23,8 @@ _PROBED = 20
 def read_yolo(root: Path) -> Annotations:
     """YOLO: `class x y width height` or a polygon on each line, in shares of the image.
 
-    Label files lie in `labels/` where the images lie in `images/`, or beside the images; polygons count as their
-    bounding box. An image without a label file is one without boxes.
+    Label files lie in `labels/` where the images lie in `images/`, or beside the images. An image without a label file
+    is one without boxes.
 
     Raises:
         DataError: There are no class names or no label files.
@@ -59,8 +59,8 @@ def yolo_evidence(root: Path) -> str:
     return f"{len(labels)} label files" if any(map(_starts_like_label, labels[:_PROBED])) else ""
 
 
-def parse_yolo_line(line: str, classes: Mapping[int, str], *, pose: bool = False) -> tuple[str, Corners]:
-    """Class and (left, top, right, bottom) of a line, in shares of the image.
+def parse_yolo_line(line: str, classes: Mapping[int, str], *, pose: bool = False) -> tuple[str, Corners, Outline]:
+    """Class, (left, top, right, bottom) and the points of a polygon of a line, in shares of the image.
 
     Args:
         line: `class x y width height`, or `class x1 y1 x2 y2 x3 y3 ...`.
@@ -83,9 +83,9 @@ def parse_yolo_line(line: str, classes: Mapping[int, str], *, pose: bool = False
         raise ValueError(f"{max(values, key=abs):g} is no share of the image; accepted: 0 to 1")
     if len(values) == 4:
         x, y, width, height = values
-        return classes[int(index)], (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-    xs, ys = values[::2], values[1::2]
-    return classes[int(index)], (min(xs), min(ys), max(xs), max(ys))
+        return classes[int(index)], (x - width / 2, y - height / 2, x + width / 2, y + height / 2), ()
+    outline = tuple(zip(values[::2], values[1::2], strict=True))
+    return classes[int(index)], bounds(outline), outline
 
 
 def _read_boxes(root: Path, file: Path, classes: Mapping[int, str], pose: bool) -> tuple[Box, ...]:
@@ -94,8 +94,8 @@ def _read_boxes(root: Path, file: Path, classes: Mapping[int, str], pose: bool) 
         where = f"{relative(root, file)}, line {line_number}"
         if line.strip():
             try:
-                label, corners = parse_yolo_line(line, classes, pose=pose)
-                boxes.append(Box(label, corners, relative=True, where=where))
+                label, corners, outline = parse_yolo_line(line, classes, pose=pose)
+                boxes.append(Box(label, corners, relative=True, where=where, outline=outline))
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from error
     return tuple(boxes)

@@ -1,0 +1,1 @@
+"""Find the weld on photos that show more than the weld: learned from a few marked ones."""
