@@ -187,3 +187,29 @@ def swap_stickers(
         source = read_rgb(root / partner.name)
         moved = move_sticker(read_rgb(root / name), stickers[name], source, stickers[partner.name])
         write_rgb(out / name, moved)
+
+
+def halves_of(photos: Sequence[Photo]) -> tuple[list[Photo], list[Photo]]:
+    """Two halves of the photos with about as many plates of each class; the views of a plate are in one of them."""
+    plates = sorted({(photo.label, photo.plate) for photo in photos})
+    odd = {plate for _, plate in plates[1::2]}
+    return [p for p in photos if p.plate not in odd], [p for p in photos if p.plate in odd]
+
+
+def link_photos(source: Path, photos: Sequence[Photo], out: Path) -> None:
+    """Links to those photos that there are in a folder."""
+    for photo in photos:
+        path, link = source / photo.name, out / photo.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file() and not link.exists():
+            link.symlink_to(path.resolve())
+
+
+def link_marks(source: Path, marks: Path, photos: Sequence[Photo], out: Path) -> None:
+    """A folder as labelling tools write it: links to photos and their label files side by side, and the classes."""
+    out.mkdir(parents=True, exist_ok=True)
+    names = {Path(photo.name).name for photo in photos}
+    files = [path for path in source.glob("*/*") if path.name in names]
+    for path in [marks / "classes.txt", *files, *(marks / f"{path.stem}.txt" for path in files)]:
+        if path.is_file() and not (out / path.name).exists():
+            (out / path.name).symlink_to(path.resolve())

@@ -13,6 +13,7 @@ from benchmarks import leak
 from benchmarks.parts.leak_photos import (
     Photo,
     find_stickers,
+    halves_of,
     move_sticker,
     partners,
     plate_of,
@@ -104,12 +105,31 @@ def test_stickers_are_found_where_clean_saw_a_line_of_print(make_metal, tmp_path
     assert not (tmp_path / "same").exists()
 
 
+def test_a_plate_s_weld_is_cut_out_by_what_other_plates_taught(marked, tmp_path):
+    names = sorted(path.name for path in marked.glob("*.png"))
+    photos = [Photo(f"{'good' if int(name[:2]) % 3 else 'bad'}/{name}", name) for name in names]
+    for photo in photos:
+        (tmp_path / "raw" / photo.label).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "raw" / photo.name).symlink_to(marked / photo.plate)
+    given = argparse.Namespace(photos=tmp_path / "raw", marks=marked, groups="")
+    found = leak.cut_out(tmp_path, photos, {"clean": tmp_path / "raw"}, given)
+    assert {
+        path.relative_to(tmp_path / "cut-clean").as_posix() for path in (tmp_path / "cut-clean").glob("*/*")
+    } == found
+    assert len(found) >= 9
+    halves = halves_of(photos)
+    assert sorted(len(half) for half in halves) == [6, 6]
+    for number, half in enumerate(halves):
+        taught = {path.name for path in (tmp_path / f"marked-{number}").glob("*.png")}
+        assert taught == {photo.plate for photo in photos} - {photo.plate for photo in half}
+
+
 def test_the_study_runs_through_and_draws_its_pictures(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "weldgen.yaml").write_text(SETTINGS)
     monkeypatch.setattr(leak, "FOLDS", 2)
     given = argparse.Namespace(
-        objects="keep", photos=None, groups="", plates=6, width=240, pictures=tmp_path / "pictures"
+        objects="keep", photos=None, marks=None, groups="", plates=6, width=240, pictures=tmp_path / "pictures"
     )
     leak.study(tmp_path / "work", given, ["data.image_size=64", "data.shape=square"])
     said = capsys.readouterr().out

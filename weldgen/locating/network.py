@@ -75,10 +75,15 @@ def network_input(image: RGB, side_px: int) -> tuple[RGB, float]:
         the photo one of its pixels is.
     """
     small = shrink(image, side_px)
+    return filled_up(small), max(image.shape[:2]) / max(small.shape[:2])
+
+
+def filled_up(small: RGB) -> RGB:
+    """An image with grey below and on the right up to multiples of 32, (1, h, w, 3) uint8 RGB."""
     height, width = (-(-side // _STRIDE_PX) * _STRIDE_PX for side in small.shape[:2])
     filled = np.full((1, height, width, 3), _FILL, np.uint8)
     filled[0, : small.shape[0], : small.shape[1]] = small
-    return filled, max(image.shape[:2]) / max(small.shape[:2])
+    return filled
 
 
 def cells_of(image: RGB, scale: float) -> tuple[int, int]:

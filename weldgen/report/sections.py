@@ -20,6 +20,7 @@ from weldgen.report.comparison import compare_section
 from weldgen.report.drift import drift_pictures
 from weldgen.report.evaluation import measured_section
 from weldgen.report.folds import folds_section
+from weldgen.report.located import located_pictures, locator_pictures
 from weldgen.report.page import Picture, Section, Table, figure, full_sentences, picture
 from weldgen.report.searches import pretrain_section, tune_section
 from weldgen.report.sheets import strip
@@ -111,6 +112,16 @@ def drift_section(out: Path, receipt: Receipt) -> Section:
     return drift_pictures(out, receipt, _failed(out, receipt))
 
 
+def locator_section(out: Path, receipt: Receipt) -> Section:
+    """Marks and what was found on photos that were left out."""
+    return locator_pictures(out, receipt, _failed(out, receipt))
+
+
+def locate_section(out: Path, receipt: Receipt) -> Section:
+    """The welds that were cut out."""
+    return located_pictures(out, receipt, _failed(out, receipt))
+
+
 def export_section(out: Path, receipt: Receipt) -> Section:
     """The file that ships, and how close it is to the trained model."""
     size_mb = out.stat().st_size / 1e6 if out.is_file() else 0
@@ -173,5 +184,7 @@ SECTIONS: dict[str, Callable[[Path, Receipt], Section]] = {
     "train": train_section,
     "evaluate": evaluate_section,
     "drift": drift_section,
+    "locator": locator_section,
+    "locate": locate_section,
     "export": export_section,
 }
