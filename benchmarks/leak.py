@@ -2,8 +2,7 @@
 
 For each of the two it prints the balanced accuracy on plates that no training saw, how much of the evidence for the
 answers lies on the writing (HiResCAM), and how often an answer changes when a plate bears the writing of a plate of the
-other class; as they are also, as a control, that of another plate of its own class. Cleaned photos are cleaned after
-the swap.
+other class and, as a control, that of another plate of its own class. Cleaned photos are cleaned after the swap.
 
     python benchmarks/leak.py [--plates 24] [--pictures FOLDER] [train settings ...]
     python benchmarks/leak.py --photos FOLDER [--groups PATTERN] [--marks FOLDER] [--sound good] [--objects remove]
@@ -249,14 +248,16 @@ def study(root: Path, given: argparse.Namespace, words: Sequence[str]) -> None:
     print(
         f"{len(photos)} photos of {len({p.plate for p in photos})} plates, writing found on {len(written)}", flush=True
     )
-    clean(swapped[OTHER], root / "clean-other", given)
-    sides = {AS_THEY_ARE: {"photos": raw, **swapped}, CLEANED: {"photos": cleaned, OTHER: root / "clean-other"}}
+    clean_swapped = {kind: root / f"clean-{kind}" for kind in swapped}
+    for kind, folder in swapped.items():
+        clean(folder, clean_swapped[kind], given)
+    sides = {AS_THEY_ARE: {"photos": raw, **swapped}, CLEANED: {"photos": cleaned, **clean_swapped}}
     asked = dict.fromkeys(sides, photos)
     if given.marks:
-        found = cut_out(root, photos, {"clean": cleaned, OTHER: root / "clean-other"}, given)
+        found = cut_out(root, photos, {"clean": cleaned, **clean_swapped}, given)
         asked[CUT_OUT] = [photo for photo in photos if photo.name in found]
         print(f"the weld was found on {len(found)} photos; the others are left out where it is cut out", flush=True)
-        sides[CUT_OUT] = {"photos": root / "cut-clean", OTHER: root / f"cut-{OTHER}"}
+        sides[CUT_OUT] = {"photos": root / "cut-clean", **{kind: root / f"cut-{kind}" for kind in swapped}}
     models, sights = {}, {}
     for name, folders in sides.items():
         models[name] = root / f"model-{name.replace(' ', '-')}"
@@ -277,8 +278,7 @@ def study(root: Path, given: argparse.Namespace, words: Sequence[str]) -> None:
         print(f"{name}: answers that change with the writing of the other class {changes(seen, OTHER)}", flush=True)
         misled = [replace(sight, answer=sight.swapped[OTHER]) for sight in seen if OTHER in sight.swapped]
         print(f"{name}: balanced accuracy with the writing of the other class {balanced(misled)}", flush=True)
-        if SAME in folders:
-            print(f"{name}: answers that change with other writing of the same class {changes(seen, SAME)}", flush=True)
+        print(f"{name}: answers that change with other writing of the same class {changes(seen, SAME)}", flush=True)
     if given.pictures:
         # those whose answer the writing changed come first
         swapped_ones = [sight for sight in sights[AS_THEY_ARE] if OTHER in sight.swapped]

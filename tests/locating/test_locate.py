@@ -11,6 +11,9 @@ from PIL import Image
 from pydantic import ValidationError
 from typer.testing import CliRunner
 
+from weldgen.classifier.exported import metadata_of
+from weldgen.classifier.model_file import load_card
+from weldgen.classifier.train import TrainConfig, train
 from weldgen.cli import app
 from weldgen.data.dataset import Dataset
 from weldgen.data.images import read_rgb
@@ -20,6 +23,7 @@ from weldgen.locating.learn import LocatorConfig, locator
 from weldgen.locating.locate import LocateConfig, locate
 from weldgen.locating.locator import Locator
 from weldgen.locating.teach import overlap
+from weldgen.report.stage import write_stage_report
 
 SIDE_PX = 320
 MARGIN = LocatorConfig().margin
@@ -178,6 +182,35 @@ def test_a_missing_locator_another_network_and_a_user_s_file_are_refused(taught,
     with pytest.raises(OutputError, match=r"locator\.onnx"):
         locator(marked, tmp_path / "mine", LocatorConfig(side_px=SIDE_PX))
     assert (tmp_path / "mine" / "locator.onnx").read_text() == "mine"
+
+
+def test_the_reports_show_what_was_found_and_cut_out(taught, photos, tmp_path):
+    located = tmp_path / "located"
+    locate(photos, taught[0], located, LocateConfig())
+    assert write_stage_report("locate", located) == located / "report.html"
+    page = (located / "report.html").read_text()
+    assert "3 welds of 3 photos" in page
+    assert "no weld was found" in page
+    assert page.count("data:image/jpeg") == 1
+    shutil.copytree(taught[0], tmp_path / "locator")
+    page = write_stage_report("locator", tmp_path / "locator").read_text()
+    assert "Marked photos" in page
+    assert page.count("data:image/jpeg") == 1
+
+
+def test_a_classifier_of_cut_out_welds_says_by_which_locator(taught, tmp_path, photograph):
+    root = tmp_path / "photos"
+    for seed in range(70, 78):
+        (root / ("good" if seed % 2 else "bad")).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(photograph(seed)[0]).save(root / ("good" if seed % 2 else "bad") / f"{seed}.png")
+    locate(root, taught[0], tmp_path / "located", LocateConfig())
+    settings = {"data": {"image_size": 64}, "training": {"method": "linear"}, "split": {"test": 0}}
+    train(tmp_path / "located", tmp_path / "model", TrainConfig.model_validate(settings))
+    locator_id = Locator(taught[0] / "locator.onnx", threads=1).id
+    assert load_card(tmp_path / "model").locator == locator_id
+    assert metadata_of(load_card(tmp_path / "model"), 0, "fp32", None)["locator"] == locator_id
+    train(root, tmp_path / "whole", TrainConfig.model_validate(settings))
+    assert load_card(tmp_path / "whole").locator == ""
 
 
 def test_both_as_commands(marked, photos, tmp_path, monkeypatch):
