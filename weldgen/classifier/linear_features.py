@@ -30,9 +30,10 @@ def open_features(
 ) -> tuple[WeldNetwork, Backbone, ModelSettings]:
     """The network whose head is still to be fitted, its backbone, and its settings with `auto` decided.
 
-    Ten photos of each class or more are told apart by the means of several layers. Fewer are by their worst cells
-    (`weldgen.classifier.cells`) where synthetic images come with masks of their defects, else by the maxima of the last
-    map (`weldgen.classifier.linear` says why). The embedding is the features themselves, of cells their evidence alone.
+    Photos are told apart by the means of several layers where there are ten of each class or more, or nothing but
+    photos. Fewer of them beside synthetic images are by their worst cells (`weldgen.classifier.cells`) where those come
+    with masks of their defects, else by the maxima of the last map (`weldgen.classifier.linear` says why). The
+    embedding is the features themselves, of cells their evidence alone.
 
     Raises:
         ConfigError: The backbone does not exist, or has not the layers or the map that were asked for, or nothing says
@@ -41,7 +42,9 @@ def open_features(
         DataError: A mask cannot be read.
     """
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame)
-    many = enough_photos(training.targets, training.samples)
+    # what photos have in common with synthetic images lies in fewer features than what they have with each other
+    alone = all(sample.origin == "real" for sample in training.samples)
+    many = alone or enough_photos(training.targets, training.samples)
     pool: str = config.model.pool
     layers: str = config.model.layers
     if pool == "auto":

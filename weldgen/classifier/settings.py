@@ -80,13 +80,15 @@ class ModelSettings(Config):
     pool: Literal["auto", "avg", "max"] = Field(
         "auto",
         description="how the map of each feature becomes one number: its mean, or its maximum, which small defects "
-        "reach; auto: max where the backbone does not learn and a class has fewer than ten real photos, else avg",
+        "reach; auto: max where the backbone does not learn and a class has fewer than ten real photos beside "
+        "synthetic images, else avg",
     )
     layers: Literal["auto", "last", "stages", "cells"] = Field(
         "auto",
         description="training.method=linear: what is classified: last: the last map's features; stages: those of the "
         "last four stages too, where textures are; cells: the worst cells of a finer map, by the masks of synthetic "
-        "defects; auto: stages where every class has ten real photos, else cells where there are masks, else last",
+        "defects; auto: stages where every class has ten real photos or there are no synthetic images, else cells "
+        "where there are masks, else last",
     )
     embedding_size: int = Field(512, ge=1, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")
