@@ -19,7 +19,7 @@ from weldgen.classifier.loader import Images
 from weldgen.classifier.model_file import load_model
 from weldgen.classifier.preprocess import letterbox
 from weldgen.classifier.train import train
-from weldgen.data.dataset import Sample
+from weldgen.data.dataset import Dataset, Sample
 from weldgen.data.images import encode_rgb, write_rgb
 from weldgen.data.writer import DatasetWriter
 from weldgen.errors import ConfigError
@@ -159,6 +159,41 @@ def test_without_masks_it_is_not_chosen_and_cannot_be(mixed, tmp_path, tiny_conf
     for root, layers in ((bare, "last"), (mixed, "cells")):
         train(root, tmp_path / layers, tiny_config(**own))
         assert load_model(tmp_path / layers)[1].settings["layers"] == layers
+
+
+def more_photos(root, out, parts):
+    """The same with nine more real photos of each class, which show so many parts in turn."""
+    shutil.copytree(root, out)
+    lines = []
+    for number, label in enumerate(("good", "bad")):
+        for index in range(20, 29):
+            image, _ = picture(100 * number + index, hole=bool(number), spot=bool(number))
+            name = f"train/{label}/{index}.png"
+            (out / name).write_bytes(encode_rgb(image))
+            group = f"{label}-{index % parts}"
+            lines.append({"file_name": name, "id": f"{label}{index}", "label": label, "split": "train", "group": group,
+                          "origin": "real", "width": SHAPE[1], "height": SHAPE[0]})  # fmt: skip
+    with (out / "metadata.jsonl").open("a") as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in lines)
+    return out
+
+
+@pytest.mark.parametrize(("parts", "layers"), [(2, "stages"), (1, "cells")])
+def test_ten_photos_of_three_parts_are_told_by_the_means_of_several_layers(mixed, tmp_path, tiny_config, parts, layers):
+    # the first photo of each class is a part of its own
+    own = {"training": {"method": "linear"}, "model": {"backbone": "test_efficientnet"}}
+    train(more_photos(mixed, tmp_path / "more", parts), tmp_path / "model", tiny_config(**own))
+    assert load_model(tmp_path / "model")[1].settings["layers"] == layers
+
+
+def test_folds_have_the_masks_too(mixed, tmp_path, tiny_config):
+    own = {"training": {"method": "linear"}, "model": {"backbone": "test_efficientnet"}, "folds": 2}
+    train(more_photos(mixed, tmp_path / "more", 1), tmp_path / "model", tiny_config(**own))
+    for k in (1, 2):
+        fold = Dataset.open(tmp_path / "model" / ".folds" / f"fold-{k}")
+        named = [sample.extra["defect_mask"] for sample in fold.samples if "defect_mask" in sample.extra]
+        assert len(named) >= 10
+        assert all((fold.root / name).read_bytes() == (mixed / name).read_bytes() for name in named)
 
 
 def test_thin_defects_teach_and_empty_masks_are_refused(tmp_path, tiny_config):

@@ -18,6 +18,7 @@ from weldgen.classifier.linear_strength import enough_photos
 from weldgen.classifier.loader import Images, ValidationSet
 from weldgen.classifier.network import WeldNetwork
 from weldgen.classifier.settings import ModelSettings, TrainConfig
+from weldgen.data.sample import MIN_GROUPS_TO_SPLIT
 from weldgen.errors import ConfigError
 
 Floats = npt.NDArray[np.float64]
@@ -30,10 +31,10 @@ def open_features(
 ) -> tuple[WeldNetwork, Backbone, ModelSettings]:
     """The network whose head is still to be fitted, its backbone, and its settings with `auto` decided.
 
-    Photos are told apart by the means of several layers where there are ten of each class or more, or nothing but
-    photos. Fewer of them beside synthetic images are by their worst cells (`weldgen.classifier.cells`) where those come
-    with masks of their defects, else by the maxima of the last map (`weldgen.classifier.linear` says why). The
-    embedding is the features themselves, of cells their evidence alone.
+    Photos are told apart by the means of several layers where there are ten of each class or more, if only of three
+    parts, or nothing but photos. Fewer of them beside synthetic images are by their worst cells
+    (`weldgen.classifier.cells`) where those come with masks of their defects, else by the maxima of the last map
+    (`weldgen.classifier.linear` says why). The embedding is the features themselves, of cells their evidence alone.
 
     Raises:
         ConfigError: The backbone does not exist, or has not the layers or the map that were asked for, or nothing says
@@ -44,7 +45,7 @@ def open_features(
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame)
     # what photos have in common with synthetic images lies in fewer features than what they have with each other
     alone = all(sample.origin == "real" for sample in training.samples)
-    many = alone or enough_photos(training.targets, training.samples)
+    many = alone or enough_photos(training.targets, training.samples, MIN_GROUPS_TO_SPLIT)
     pool: str = config.model.pool
     layers: str = config.model.layers
     if pool == "auto":

@@ -61,17 +61,19 @@ def choose_strength(
     return STRENGTHS[int(np.argmin(losses))]
 
 
-def enough_photos(targets: Targets, samples: Sequence[Sample]) -> bool:
-    """Whether every class has ten real photos, of as many parts: enough to choose by.
+def enough_photos(targets: Targets, samples: Sequence[Sample], parts: int = _LEAST_PHOTOS) -> bool:
+    """Whether every class has ten real photos of enough parts.
 
     Args:
         targets: (N,) classes of the images.
         samples: The N images.
+        parts: That many different ones; as many as photos are enough to choose by.
     """
     real = _real(samples).tolist()
-    shown = {(int(targets[row]), samples[row].group or samples[row].id) for row in real}
-    parts = Counter(label for label, _ in shown)
-    return len(parts) == len(np.unique(targets)) and min(parts.values()) >= _LEAST_PHOTOS
+    photos = Counter(int(targets[row]) for row in real)
+    shown = Counter(label for label, _ in {(int(targets[row]), samples[row].group or samples[row].id) for row in real})
+    there = len(photos) == len(np.unique(targets))
+    return there and min(photos.values()) >= _LEAST_PHOTOS and min(shown.values()) >= parts
 
 
 def _real(samples: Sequence[Sample]) -> npt.NDArray[np.intp]:

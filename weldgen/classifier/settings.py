@@ -87,8 +87,8 @@ class ModelSettings(Config):
         "auto",
         description="training.method=linear: what is classified: last: the last map's features; stages: those of the "
         "last four stages too, where textures are; cells: the worst cells of a finer map, by the masks of synthetic "
-        "defects; auto: stages where every class has ten real photos or there are no synthetic images, else cells "
-        "where there are masks, else last",
+        "defects; auto: stages where every class has ten real photos, of three parts, or there are no synthetic "
+        "images, else cells where there are masks, else last",
     )
     embedding_size: int = Field(512, ge=1, le=4096, description="length of the embedding that the head compares")
     drop_rate: float = Field(0.2, ge=0, lt=1, description="dropout before the embedding")

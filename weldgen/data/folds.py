@@ -13,7 +13,7 @@ from pathlib import Path
 
 from weldgen.data.dataset import Dataset, Sample
 from weldgen.data.mix import split_name
-from weldgen.data.sample import SYNTHETIC_VALIDATION
+from weldgen.data.sample import DEFECT_MASK, SYNTHETIC_VALIDATION
 from weldgen.data.scarce import hold_out
 from weldgen.data.split import SplitConfig, decide_split, find_groups, groups_by_label
 from weldgen.data.writer import KEY, DatasetWriter
@@ -185,7 +185,7 @@ def _placed(sample: Sample, split: str, weights: Mapping[str, float]) -> Sample:
 
 
 def write_fold(fold: Fold, out: Path) -> dict[str, str]:
-    """Write a fold as a dataset folder, as hard links where the file system allows it.
+    """Write a fold as a dataset folder, masks of defects included, as hard links where the file system allows it.
 
     Returns:
         Name of each file there -> its name in the whole dataset.
@@ -200,6 +200,9 @@ def write_fold(fold: Fold, out: Path) -> dict[str, str]:
     with DatasetWriter(out, lambda record: keys.get(record["file_name"]) == record.get(KEY)) as writer:
         for name, sample in named.items():
             if name not in writer.done:
+                mask = sample.extra.get(DEFECT_MASK)
+                if mask:
+                    writer.add_side_copy(mask, fold.dataset.root / mask, link=True)
                 writer.add_file(sample, fold.dataset.path(plan[name]), keys[name], link=True)
         writer.finish()
     return {name: sample.file_name for name, sample in plan.items()}
