@@ -88,9 +88,21 @@ def test_overrides_need_a_step(chain):
 def test_every_shipped_pipeline_loads(file, class_folder, tmp_path):
     (tmp_path / "data").mkdir()
     class_folder.rename(tmp_path / "data" / "raw")
+    (tmp_path / "data" / "marked").mkdir()
     steps = load_pipeline(find_pipeline(file.stem), root=tmp_path)
     assert states(steps)[0] == "runs"
     assert all(tmp_path in step.out.parents for step in steps)
+
+
+def test_an_input_that_is_missing_is_named_with_where_to_say_it(class_folder, tmp_path):
+    (tmp_path / "data").mkdir()
+    with pytest.raises(PipelineError, match="data/raw, which does not exist") as refused:
+        load_pipeline(find_pipeline("weld"), root=tmp_path)
+    assert "weldgen init" in refused.value.hint
+    class_folder.rename(tmp_path / "data" / "raw")
+    with pytest.raises(PipelineError, match="data/marked, which does not exist") as refused:
+        load_pipeline(find_pipeline("located"), root=tmp_path)
+    assert "locator.inputs in" in refused.value.hint
 
 
 def test_an_unknown_pipeline_lists_those_that_ship():

@@ -127,10 +127,10 @@ def load_pipeline(
         made = {earlier.out for earlier in steps}
         for parameter, path in inputs.items():
             if path not in made and not path.exists() and parameter not in stage.optional:
-                raise PipelineError(
-                    f"step '{name}' reads {path}, which does not exist and no earlier step makes",
-                    "weldgen init makes a project folder; put photos into data/raw/<class>/",
-                )
+                hint = f"{name}.inputs in {file} says where it lies"
+                if path == root / "data/raw":
+                    hint = "weldgen init makes a project folder; put photos into data/raw/<class>/"
+                raise PipelineError(f"step '{name}' reads {path}, which does not exist and no earlier step makes", hint)
         steps.append(Step(name, step.stage, inputs, root / (step.out or stage.out), config))
     return steps
 
