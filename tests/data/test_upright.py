@@ -42,6 +42,12 @@ def test_points_on_a_line_are_refused():
         rectangle_around([(0, 0), (5, 5), (10, 10)])
 
 
+def test_points_of_the_photo_are_found_on_the_upright_picture():
+    own = Rectangle(50, 40, 30, 8, 25)
+    np.testing.assert_allclose(own.inside(own.corners()), [[0, 0], [30, 0], [30, 8], [0, 8]], atol=1e-9)
+    np.testing.assert_allclose(own.inside([(50, 40)]), [[15, 4]])
+
+
 def test_a_margin_is_a_share_of_the_longer_side_all_around():
     grown = Rectangle(0, 0, 40, 10, 30).grown(0.1)
     assert (grown.length_px, grown.breadth_px) == (48, 18)

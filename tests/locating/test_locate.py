@@ -6,6 +6,7 @@ import json
 import shutil
 
 import cv2
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
@@ -21,9 +22,10 @@ from weldgen.data.upright import Rectangle
 from weldgen.errors import BackendError, ConfigError, DataError, OutputError
 from weldgen.locating.learn import LocatorConfig, locator
 from weldgen.locating.locate import LocateConfig, locate
-from weldgen.locating.locator import Locator
+from weldgen.locating.locator import Found, Locator
 from weldgen.locating.teach import overlap
 from weldgen.report.stage import write_stage_report
+from weldgen.runtime import file_hash
 
 SIDE_PX = 320
 MARGIN = LocatorConfig().margin
@@ -47,6 +49,7 @@ def test_welds_of_photos_that_were_left_out_are_found(taught):
     assert record["marked_photos"] == 11
     assert record["cut_out"] >= 10
     assert record["overlap"] > 0.7
+    assert record["groups"] == 11
     assert record["low"] < record["cut_out"] / 11 <= record["high"]
     assert f"{record['cut_out']} of 11" in summary.notes[0]
     lines = [json.loads(line) for line in (out / "trials.jsonl").read_text().splitlines()]
@@ -129,6 +132,49 @@ def test_splits_and_groups_stay_and_welds_of_one_photo_stay_together(taught, pho
     assert {sample.file_name for sample in samples} >= {"bad/20_0.png", "good/21_0.png"}
 
 
+def test_copies_stay_two_synthetic_images_are_left_out_and_writing_stays_known(taught, photos, tmp_path, photograph):
+    own = photograph(21)[1]
+    shutil.copy(photos / "good" / "21.png", photos / "good" / "again.png")
+    x, y = own.x_px, own.y_px
+    writing = [{"polygon": [[x - 5, y - 3], [x + 5, y - 3], [x + 5, y + 3], [x - 5, y + 3]], "source": "ink"},
+               {"polygon": [[0, 0], [9, 0], [9, 9], [0, 9]], "source": "ink"}]  # fmt: skip
+    digest = file_hash(photos / "good" / "21.png")
+    lines = [
+        {"file_name": "good/21.png", "id": digest, "label": "good", "origin": "real", "regions": writing},
+        {"file_name": "good/again.png", "id": f"{digest}-2", "label": "good", "origin": "real", "regions": []},
+        {"file_name": "bad/20.png", "id": "made", "label": "bad", "origin": "synthetic"},
+    ]
+    (photos / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    summary = locate(photos, taught[0], tmp_path / "located", LocateConfig())
+    assert summary.counts == {"photos": 2, "welds": 2}
+    assert "1 synthetic images were left out" in summary.notes[0]
+    first, second = Dataset.open(tmp_path / "located").samples
+    assert second.id == f"{first.id}-2"
+    (region,) = first.extra["regions"]
+    # the middle of the weld lies in the middle of the picture, give or take what the locator is off by
+    assert np.mean(region["polygon"], axis=0) == pytest.approx([first.width / 2, first.height / 2], abs=12)
+    assert second.extra["regions"] == []
+
+
+def test_a_photo_that_was_cut_half_is_completed(taught, photos, tmp_path, monkeypatch):
+    out = tmp_path / "located"
+    (photos / "good" / "21.png").rename(photos / "good" / "two.png")
+    for name in ("bad/20.png", "bad/22.png", "good/23.png"):
+        (photos / name).unlink()
+    welds = [Found(Rectangle(x, 100, 120, 20, 30), 0.9) for x in (100, 200)]
+    monkeypatch.setattr(Locator, "locate", lambda self, image, most=1: welds[:most])
+    whole = locate(photos, taught[0], out, LocateConfig(most=2))
+    assert whole.counts == {"photos": 1, "welds": 2}
+    kept = {path.name: path.stat().st_mtime_ns for path in out.glob("good/*.png")}
+    (out / "good" / "two_1.png").unlink()  # as if it had been killed before the second weld
+    lines = (out / "metadata.jsonl").read_text().splitlines(keepends=True)
+    (out / "metadata.jsonl").write_text(lines[0])
+    (out / "stage.json").unlink()
+    assert locate(photos, taught[0], out, LocateConfig(most=2)).counts == {"photos": 1, "welds": 2}
+    assert (out / "good" / "two_0.png").stat().st_mtime_ns == kept["two_0.png"]
+    assert (out / "good" / "two_1.png").is_file()
+
+
 def test_a_damaged_photo_is_listed_and_the_others_are_done(taught, photos, tmp_path):
     (photos / "bad" / "20.png").write_bytes((photos / "bad" / "20.png").read_bytes()[:3000])
     summary = locate(photos, taught[0], tmp_path / "located", LocateConfig())
@@ -167,6 +213,7 @@ def test_too_few_marks_an_unknown_class_and_class_folders_are_refused(marked, ph
 def test_photos_of_one_group_are_left_out_together(marked, tmp_path):
     summary = locator(marked, tmp_path / "out", LocatorConfig(side_px=SIDE_PX, group_pattern=r"^(\d)"))
     assert summary.details["groups"] == summary.details["folds"] == 2  # 00 to 09, and 10 and 11
+    assert summary.details["low"] < 0.5  # two groups show next to nothing, however many photos there are
 
 
 def test_a_missing_locator_another_network_and_a_user_s_file_are_refused(taught, photos, tmp_path, marked):

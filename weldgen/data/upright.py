@@ -49,6 +49,13 @@ class Rectangle:
         added = 2 * margin * max(self.length_px, self.breadth_px)
         return replace(self, length_px=self.length_px + added, breadth_px=self.breadth_px + added)
 
+    def inside(self, points: npt.ArrayLike) -> Points:
+        """Where points of the photo, (N, 2) in pixels, lie on the upright picture."""
+        along, across = self._axes()
+        half = np.array([self.length_px, self.breadth_px]) / 2
+        away = np.asarray(points, np.float64) - [self.x_px, self.y_px]
+        return np.column_stack([away @ along / half[0], away @ across / half[1]]) + half
+
     def size_px(self) -> tuple[int, int]:
         """Width and height of what is cut out along it, at least 1."""
         return max(1, round(self.length_px)), max(1, round(self.breadth_px))

@@ -117,9 +117,11 @@ def measure(trials: Sequence[Trial], marks: Marks, folds: int) -> dict[str, Any]
 
     marked = [trial for trial in trials if trial.photo.rectangles]
     whole = sum(trial.inside(marks) >= CUT_OUT for trial in marked)
-    ends = binomtest(whole, len(marked)).proportion_ci(method="wilson")
+    # photos of one group are not independent, so the interval is that of as many trials as there are groups
+    groups = len({trial.photo.group for trial in marked})
+    ends = binomtest(round(whole / len(marked) * groups), groups).proportion_ci(method="wilson")
     return {
-        "groups": len({trial.photo.group for trial in trials}),
+        "groups": groups,
         "folds": folds,
         "marked_photos": len(marked),
         "cut_out": whole,
@@ -136,8 +138,9 @@ def measured_notes(record: dict[str, Any], turned: bool) -> list[str]:
     """The record in sentences."""
     notes = [
         f"photos of groups that were left out: {record['cut_out']} of {record['marked_photos']} marked welds would be "
-        f"cut out nearly whole ({record['low']:.0%} to {record['high']:.0%}), {record['missed']} missed altogether; "
-        f"overlap with the marks {record['overlap']:.2f} in the median"
+        f"cut out nearly whole (95 % interval, counted by the {record['groups']} groups, {record['low']:.0%} to "
+        f"{record['high']:.0%}), {record['missed']} missed altogether; overlap with the marks {record['overlap']:.2f} "
+        "in the median"
     ]
     if record["empty_photos"]:
         notes.append(f"on {record['false_alarms']} of {record['empty_photos']} photos without a mark one was found")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -13,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from weldgen.config import StageConfig
-from weldgen.data.dataset import Dataset, Failure, Sample
+from weldgen.data.dataset import Dataset, Failure, Sample, check_lineage
 from weldgen.data.images import read_photo
 from weldgen.data.sample import LOCATED
 from weldgen.data.upright import cut_upright
@@ -23,7 +24,7 @@ from weldgen.receipts import Summary, finished, stage_key, write_receipt
 from weldgen.runtime import content_hash, resolve_jobs, track
 
 if TYPE_CHECKING:
-    from weldgen.locating.locator import Locator
+    from weldgen.locating.locator import Found, Locator
 
 
 class LocateConfig(StageConfig):
@@ -35,7 +36,8 @@ class LocateConfig(StageConfig):
 def locate(source: Path, locator: Path, out: Path, config: LocateConfig) -> Summary:
     """Cut the weld out of every photo of a dataset; photos on which none is found are listed in `failures.jsonl`.
 
-    Classes, splits and groups stay as they are; welds of one photo are one group.
+    Classes, splits and groups stay as they are; welds of one photo are one group. Synthetic images are left out: they
+    are made from what was cut out.
 
     Args:
         source: Dataset, or a plain folder of classes.
@@ -58,27 +60,35 @@ def locate(source: Path, locator: Path, out: Path, config: LocateConfig) -> Summ
     if done:
         return done
     dataset = Dataset.open(source)
+    photos = dataset.select(origin="real")
     settings = json.dumps([finder.id, config.most])
-    known = {sample.id for sample in dataset.samples}
+    known = {sample.id for sample in photos}
     failures = list(dataset.failures)
 
     def valid(record: Mapping[str, Any]) -> bool:
         return record[LOCATED]["photo"] in known and record[KEY] == _key(record[LOCATED]["photo"], settings)
 
     with DatasetWriter(out, valid) as writer:
-        there = {record[LOCATED]["photo"] for record in writer.done.values()}
-        for sample in track(dataset.samples, total=len(dataset.samples), description="locate", unit="photos"):
-            if sample.id in there:
+        there = Counter(record[LOCATED]["photo"] for record in writer.done.values())
+        whole = {r[LOCATED]["photo"] for r in writer.done.values() if there[r[LOCATED]["photo"]] == r[LOCATED]["welds"]}
+        for sample in track(photos, total=len(photos), description="locate", unit="photos"):
+            if sample.id in whole:
                 continue
             try:
                 _cut_out(writer, dataset, sample, finder, config, _key(sample.id, settings))
             except DataError as error:
                 failures.append(Failure(sample.file_name, error.message))
         samples = writer.finish(failures, dataset.labels)
+    check_lineage(Dataset(out, tuple(samples), dataset.labels))
     counts = {"photos": len({s.extra[LOCATED]["photo"] for s in samples}), "welds": len(samples)}
     evidence = [s.extra[LOCATED]["evidence"] for s in samples]
     details = {"locator": finder.id, "evidence": round(float(np.median(evidence)), 3) if evidence else None}
-    summary = Summary("locate", out, counts, len(failures), details=details, seconds=time.monotonic() - started)
+    left_out = len(dataset.samples) - len(photos)
+    notes = [f"{left_out} synthetic images were left out: weldgen synth makes them from what was cut out"]
+    took = time.monotonic() - started
+    summary = Summary(
+        "locate", out, counts, len(failures), tuple(notes * bool(left_out)), details=details, seconds=took
+    )
     write_receipt(out, key, config, inputs, summary)
     return summary
 
@@ -95,18 +105,37 @@ def _cut_out(
     for number, weld in enumerate(welds):
         data = cut_upright(photo, weld.rectangle)
         width, height = weld.rectangle.size_px()
-        about = {"photo": sample.id, "file": sample.file_name, "locator": finder.id, **weld.record()}
+        about = {
+            "photo": sample.id,
+            "file": sample.file_name,
+            "locator": finder.id,
+            "welds": len(welds),
+            **weld.record(),
+        }
         written = name if config.most == 1 else name.with_name(f"{name.stem}_{number}{name.suffix}")
         made = replace(
             sample,
             file_name=written.as_posix(),
-            id=content_hash(data),
             group=sample.group or (sample.id if config.most > 1 else ""),
             width=width,
             height=height,
-            extra={LOCATED: about},
+            extra={LOCATED: about, **_writing(sample, weld)},
         )
-        writer.add(made, data, key)
+        if made.file_name not in writer.done:
+            writer.add(made, data, key)
+
+
+def _writing(sample: Sample, weld: Found) -> dict[str, Any]:
+    """Where `clean` saw writing, on what was cut out; nothing where it did not look."""
+    if "regions" not in sample.extra:
+        return {}
+    width, height = weld.rectangle.size_px()
+    kept = []
+    for region in sample.extra["regions"]:
+        polygon = weld.rectangle.inside(region["polygon"])
+        if (polygon.max(axis=0) > 0).all() and (polygon.min(axis=0) < [width, height]).all():
+            kept.append({**region, "polygon": np.round(polygon, 1).tolist()})
+    return {"regions": kept}
 
 
 def _key(photo: str, settings: str) -> str:
