@@ -11,9 +11,9 @@ other class and, as a control, that of another plate of its own class. Cleaned p
 Without photos it renders plates on which their number is written and behind it the class's code, as in many shops.
 FOLDER holds a folder a class, all but `--sound` taken for bad, with a printed run number on each plate; PATTERN is a
 regular expression whose first group is the plate in a file's name. With `--marks`, a folder of YOLO label files of the
-photos' names with the welds, a third side is asked: cleaned photos from which a locator that learned from the marks of
-other plates has cut the weld. It loses where cleaned photos are judged worse, or
-where answers about them still follow the writing.
+photos' names with the welds, a third side is asked: the weld alone, which a locator that learned from the marks of
+other plates has cut out of the photo, then cleaned. It loses where cleaned photos are judged worse, or where answers
+about them still follow the writing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ from benchmarks.parts.leak_photos import (
 # Each plate is left out once; a class of fewer plates has one left out at a time.
 FOLDS = 10
 WORDS = ("training.method=linear", "data.image_size=320", "split.val=0.15")
-AS_THEY_ARE, CLEANED, CUT_OUT = "as they are", "cleaned", "cleaned and cut out"
+AS_THEY_ARE, CLEANED, CUT_OUT = "as they are", "cleaned", "cut out and cleaned"
 # A weld that was cut out has fewer pixels than its photo: about its own number, for more would only be blur.
 EXTRA = {CUT_OUT: ("data.image_size=224",)}
 OTHER, SAME = "other", "same"
@@ -254,10 +254,12 @@ def study(root: Path, given: argparse.Namespace, words: Sequence[str]) -> None:
     sides = {AS_THEY_ARE: {"photos": raw, **swapped}, CLEANED: {"photos": cleaned, **clean_swapped}}
     asked = dict.fromkeys(sides, photos)
     if given.marks:
-        found = cut_out(root, photos, {"clean": cleaned, **clean_swapped}, given)
+        found = cut_out(root, photos, {"raw": raw, **swapped}, given)
+        for kind in ("raw", *swapped):
+            clean(root / f"cut-{kind}", root / f"cut-clean-{kind}", given)
         asked[CUT_OUT] = [photo for photo in photos if photo.name in found]
         print(f"the weld was found on {len(found)} photos; the others are left out where it is cut out", flush=True)
-        sides[CUT_OUT] = {"photos": root / "cut-clean", **{kind: root / f"cut-{kind}" for kind in swapped}}
+        sides[CUT_OUT] = {"photos": root / "cut-clean-raw", **{kind: root / f"cut-clean-{kind}" for kind in swapped}}
     models, sights = {}, {}
     for name, folders in sides.items():
         models[name] = root / f"model-{name.replace(' ', '-')}"

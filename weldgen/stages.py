@@ -109,7 +109,7 @@ STAGES: dict[str, Stage] = {
     ),
     "locate": Stage(
         "weldgen.locating.locate", "locate", "LocateConfig",
-        {"source": "data/clean", "locator": "models/locator"}, "data/located", "cut the weld out of every photo",
+        {"source": "data/raw", "locator": "models/locator"}, "data/located", "cut the weld out of every photo",
     ),
     "clean": Stage(
         "weldgen.cleaning.clean", "clean", "CleanConfig",

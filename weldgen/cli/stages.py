@@ -121,7 +121,7 @@ def locate(
 ) -> int:
     """Cut the weld out of every photo, upright.
 
-    weldgen locate [SRC=data/clean] [--locator models/locator] [--out data/located]
+    weldgen locate [SRC=data/raw] [--locator models/locator] [--out data/located]
     """
     paths, overrides = sort_words(words, ["source"])
     given = {"locator": with_} if with_ else {}
