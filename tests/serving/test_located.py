@@ -13,6 +13,8 @@ from weldgen.cli import app
 from weldgen.errors import BackendError
 from weldgen.locating.locator import Locator
 from weldgen.serving.api import create_app
+from weldgen.serving.shared import SharedClassifier
+from weldgen.serving.ui import _show_one
 
 
 @pytest.fixture
@@ -97,6 +99,14 @@ def test_another_locator_is_warned_of(cut_model, taught, tmp_path, caplog):
 def test_a_missing_locator_is_refused(tiny_model, tmp_path):
     with pytest.raises(BackendError, match=r"none\.onnx: there is no such file"):
         WeldClassifierInference(tiny_model, locator=tmp_path / "none.onnx")
+
+
+def test_the_page_says_that_there_is_no_weld(cut_model, taught, photos):
+    classifier = SharedClassifier(cut_model, "cpu", locator=taught[0])
+    _, bare, _ = _show_one(classifier, str(photos / "bare.png"))
+    _, weld, _ = _show_one(classifier, str(photos / "weld.png"))
+    assert bare.startswith("### No weld was found")
+    assert "No weld" not in weld
 
 
 def test_the_service_says_where_the_weld_is(cut_model, taught, photos):

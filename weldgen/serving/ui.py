@@ -137,6 +137,8 @@ def _show_one(classifier: SharedClassifier, file: str | None) -> tuple[RGB | Non
 
 
 def _sentence(record: dict[str, Any], threshold: float) -> str:
+    if record.get("located", record) is None:
+        return f"### No weld was found\nOf the whole photo it would say {record['label']}. Please look yourself."
     if record["abstained"]:
         below = record["score"] < threshold
         why = f"{record['score']:.3f} is below the threshold of {threshold:g}" if below else "it is near the threshold"
