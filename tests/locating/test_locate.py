@@ -119,6 +119,15 @@ def test_a_second_run_skips_and_a_new_photo_joins(taught, photos, tmp_path, phot
     assert not any(path.exists() for path in before)  # with numbers now
 
 
+def test_a_photo_that_moves_to_another_class_moves_with_its_weld(taught, photos, tmp_path):
+    out = tmp_path / "located"
+    locate(photos, taught[0], out, LocateConfig())
+    (photos / "good" / "21.png").rename(photos / "bad" / "21.png")
+    assert locate(photos, taught[0], out, LocateConfig()).counts["welds"] == 3
+    assert Dataset.open(out).counts() == {"bad": 3, "good": 0}
+    assert not (out / "good" / "21.png").exists()
+
+
 def test_splits_and_groups_stay_and_welds_of_one_photo_stay_together(taught, photos, tmp_path):
     lines = []
     for path in sorted(photos.glob("*/2[01].png")):

@@ -43,7 +43,7 @@ def open_features(
         DataError: A mask cannot be read.
     """
     backbone = create_backbone(config.model.backbone, config.model.weights, training.frame)
-    # what photos have in common with synthetic images lies in fewer features than what they have with each other
+    # without synthetic images the means were better from two photos of each class on, on four sets (docs/train.md)
     alone = all(sample.origin == "real" for sample in training.samples)
     many = alone or enough_photos(training.targets, training.samples, MIN_GROUPS_TO_SPLIT)
     pool: str = config.model.pool

@@ -83,10 +83,15 @@ def rectangle_around(points: Sequence[tuple[float, float]]) -> Rectangle:
         one, other, angle = other, one, angle + 90
     # a turn by 180 degrees more would only set it on its head; one by 90 degrees exchanges the sides
     period = 90 if alike else 180
-    turn = angle - period * np.ceil(angle / period - 0.5)
+    turn = least_turn(angle, period)
     if alike and round((angle - turn) / 90) % 2:
         one, other = other, one
-    return Rectangle(float(x), float(y), float(one), float(other), float(turn))
+    return Rectangle(float(x), float(y), float(one), float(other), turn)
+
+
+def least_turn(turn_deg: float, period_deg: float) -> float:
+    """The turn that differs by whole periods and lies above minus half a period, up to half a period; in degrees."""
+    return float(turn_deg - period_deg * np.ceil(turn_deg / period_deg - 0.5))
 
 
 def cut_upright(photo: Photo, rectangle: Rectangle) -> bytes:

@@ -94,7 +94,7 @@ def locator(marked: Path, out: Path, config: LocatorConfig) -> Summary:
     trials = try_out(photos, cells, marks, network, folds)
     marks = replace(marks, stretch=usual_stretch(trials))
     trials = stretched(trials, marks)
-    linear = cells.fit(range(len(photos)), config.seed)
+    linear = cells.fit(range(len(photos)))
     about = {**marks.metadata(), "weldgen": weldgen.__version__}
     record = {"weldgen": weldgen.__version__, "marked": str(marked), **measure(trials, marks, len(folds))}
     write_atomic(out / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")

@@ -62,11 +62,11 @@ def locate(source: Path, locator: Path, out: Path, config: LocateConfig) -> Summ
     dataset = Dataset.open(source)
     photos = dataset.select(origin="real")
     settings = json.dumps([finder.id, config.most])
-    known = {sample.id for sample in photos}
+    keys = {sample.id: _key(sample, settings) for sample in photos}
     failures = list(dataset.failures)
 
     def valid(record: Mapping[str, Any]) -> bool:
-        return record[LOCATED]["photo"] in known and record[KEY] == _key(record[LOCATED]["photo"], settings)
+        return bool(keys.get(record[LOCATED]["photo"]) == record[KEY])
 
     with DatasetWriter(out, valid) as writer:
         there = Counter(record[LOCATED]["photo"] for record in writer.done.values())
@@ -75,7 +75,7 @@ def locate(source: Path, locator: Path, out: Path, config: LocateConfig) -> Summ
             if sample.id in whole:
                 continue
             try:
-                _cut_out(writer, dataset, sample, finder, config, _key(sample.id, settings))
+                _cut_out(writer, dataset, sample, finder, config, keys[sample.id])
             except DataError as error:
                 failures.append(Failure(sample.file_name, error.message))
         samples = writer.finish(failures, dataset.labels)
@@ -138,6 +138,6 @@ def _writing(sample: Sample, weld: Found) -> dict[str, Any]:
     return {"regions": kept}
 
 
-def _key(photo: str, settings: str) -> str:
-    """What the welds of a photo depend on."""
-    return content_hash(f"{photo} {settings}".encode())
+def _key(photo: Sample, settings: str) -> str:
+    """What the welds of a photo and their lines depend on."""
+    return content_hash(json.dumps([photo.record(), settings], sort_keys=True).encode())

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from weldgen.data.upright import Rectangle
+from weldgen.data.upright import Rectangle, least_turn
 
 Floats = npt.NDArray[np.float32]
 
@@ -61,10 +61,9 @@ def evidence_in(evidence: Floats, rectangle: Rectangle) -> float:
 def covered(shape: tuple[int, int], rectangle: Rectangle) -> Floats:
     """Share of each cell that lies in a rectangle, (H, W) float32, of 8 x 8 points in each."""
     rows, columns = (np.arange(side * _POINTS) / _POINTS + 0.5 / _POINTS for side in shape)
-    turn = np.deg2rad(rectangle.turn_deg)
-    x, y = columns[None, :] - rectangle.x_px, rows[:, None] - rectangle.y_px
-    along, across = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-    inside = (np.abs(along) < rectangle.length_px / 2) & (np.abs(across) < rectangle.breadth_px / 2)
+    points = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    along, across = rectangle.inside(points).T
+    inside = (along > 0) & (along < rectangle.length_px) & (across > 0) & (across < rectangle.breadth_px)
     shares: Floats = inside.reshape(shape[0], _POINTS, shape[1], _POINTS).mean(axis=(1, 3), dtype=np.float32)
     return shares
 
@@ -79,7 +78,7 @@ def _best(evidence: Floats, breadths: Sequence[float], turned: bool) -> Rectangl
         return coarse
     fine = [_at_turn(evidence, breadths, coarse.turn_deg + step) for step in _FINE_STEPS_DEG]
     _, best = max(fine, key=lambda found: found[0])
-    return replace(best, turn_deg=float(best.turn_deg - 180 * np.ceil(best.turn_deg / 180 - 0.5)))
+    return replace(best, turn_deg=least_turn(best.turn_deg, 180))
 
 
 def _at_turn(evidence: Floats, breadths: Sequence[float], turn_deg: float) -> tuple[float, Rectangle]:

@@ -87,14 +87,14 @@ class Cells:
     weld: npt.NDArray[np.bool_]
     photos: npt.NDArray[np.int64]
 
-    def fit(self, photos: Iterable[int], seed: int) -> Linear:
+    def fit(self, photos: Iterable[int]) -> Linear:
         """Fit a logistic regression to the cells of some photos."""
         from sklearn.linear_model import LogisticRegression
 
         chosen = np.isin(self.photos, list(photos))
         rows = self.features[chosen]
         mean, spread = rows.mean(axis=0), np.maximum(rows.std(axis=0), 1e-6)
-        fitted = LogisticRegression(C=_STRENGTH, max_iter=500, random_state=seed)
+        fitted = LogisticRegression(C=_STRENGTH, max_iter=500)
         fitted.fit((rows - mean) / spread, self.weld[chosen])
         weight = (fitted.coef_[0] / spread).astype(np.float32)
         return Linear(weight, float(fitted.intercept_[0] - weight @ mean))
@@ -227,7 +227,7 @@ def try_out(
     fits: dict[int, Linear] = {}
     for fold in folds:
         others = set(range(len(photos))) - set(fold)
-        fits |= dict.fromkeys(fold, cells.fit(others, 0))
+        fits |= dict.fromkeys(fold, cells.fit(others))
     trials = []
     for index, maps, cell_px in look(photos, network, marks.side_px, "trying out"):
         found = marks.rectangles(fits[index](maps), cell_px)
